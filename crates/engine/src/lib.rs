@@ -1,0 +1,18 @@
+//! The contract between databases and jobs.
+//!
+//! Owns the words both sides use: a *stream* (one table's rows), a *segment* (a part of a stream that one worker reads),
+//! a *row* (the bytes of one record in a named row format), and the *digest* that proves rows came back. Promises that
+//! nothing here depends on a driver, a store or a repository. Refuses to know what a row means: a driver knows rows and
+//! catalogs, the repository knows chunks, and a job brings them together.
+
+mod digest;
+mod error;
+mod source;
+mod stream;
+mod target;
+
+pub use digest::{Digest, DigestParseError, row_hash};
+pub use error::{Error, Kind};
+pub use source::{About, Document, Plan, Reader, RowSink, SinkError, Source, SourceOptions};
+pub use stream::{RowFormat, Segment, StreamName, StreamPlan};
+pub use target::{Conclusion, Loader, Target, TargetOptions};
