@@ -1,0 +1,181 @@
+//! Which backups there are.
+//!
+//! Owns listing and choosing. Promises that what is listed has a manifest that was read and checked, that tombstones and
+//! strangers are not listed, and that `latest` means the newest full backup. A manifest that cannot be read is an error, not
+//! a shorter list.
+
+use crate::{BackupId, Error, Manifest, Repository, SourceName, keys};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::str::FromStr;
+
+/// Manifests read at the same time while listing.
+const READERS: usize = 16;
+
+/// One line of a listing, in the shape that `--output json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// The source.
+    pub source: SourceName,
+    /// The backup's id.
+    pub id: BackupId,
+    /// When it began, by the store's clock.
+    pub started: Timestamp,
+    /// When everything was stored.
+    pub finished: Timestamp,
+    /// `snapshot`: all rows belong to one moment.
+    pub consistency: String,
+    /// `full`: everything the source had.
+    pub scope: String,
+    /// Streams (tables).
+    pub streams: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of rows as they were read.
+    pub bytes: u64,
+    /// Bytes that the backup's chunks take in the store, shared ones included.
+    pub stored_bytes: u64,
+    /// Bytes that this backup added to the store.
+    pub added_bytes: u64,
+    /// Chunks, and how many of them were there before.
+    pub chunks: u64,
+    /// Chunks that were reused.
+    pub reused_chunks: u64,
+    /// What was backed up, in the engine's words.
+    pub about: serde_json::Value,
+}
+
+impl From<&Manifest> for Summary {
+    fn from(manifest: &Manifest) -> Self {
+        let (header, totals) = (&manifest.header, &manifest.header.totals);
+        Self {
+            source: header.source.clone(),
+            id: header.backup,
+            started: header.started,
+            finished: header.finished,
+            consistency: header.consistency.clone(),
+            scope: header.scope.clone(),
+            streams: totals.streams,
+            rows: totals.rows,
+            bytes: totals.bytes,
+            stored_bytes: totals.stored_bytes,
+            added_bytes: totals.added_bytes,
+            chunks: totals.chunks,
+            reused_chunks: totals.reused_chunks,
+            about: manifest.about.clone(),
+        }
+    }
+}
+
+/// Which backup is meant: `NAME`, `NAME@latest`, `NAME@<id>` or `NAME@<beginning of an id>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector {
+    /// The source.
+    pub source: SourceName,
+    /// Beginning of the backup's id in upper case; `None` for the newest.
+    pub backup: Option<String>,
+}
+
+impl FromStr for Selector {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (source, backup) = text.split_once('@').unwrap_or((text, "latest"));
+        let backup = match backup {
+            "latest" => None,
+            id if !id.is_empty() && id.len() <= 26 && id.bytes().all(|c| c.is_ascii_alphanumeric()) => {
+                Some(id.to_ascii_uppercase())
+            }
+            other => return Err(Error::Name { what: format!("{other:?} is neither a backup's id nor \"latest\"") }),
+        };
+        Ok(Self { source: source.parse()?, backup })
+    }
+}
+
+impl Repository {
+    /// Keys of all backups and tombstones, of one source or of all, oldest first within a source.
+    pub async fn backup_ids(&self, source: Option<&SourceName>) -> Result<Vec<(SourceName, BackupId)>, Error> {
+        let prefix = keys::manifests_folder(source)?;
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store.list(&prefix, after.as_ref()).await.map_err(Error::store("list backups"))?;
+            found.extend(page.entries.iter().filter_map(|entry| keys::parse_manifest(&entry.key)));
+            after = page.entries.last().map(|entry| entry.key.clone());
+            if !page.more || after.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Reads one manifest; `None` when a tombstone stands there.
+    pub async fn manifest(&self, source: &SourceName, backup: BackupId) -> Result<Option<Manifest>, Error> {
+        let key = keys::manifest(source, backup)?;
+        let bytes = match self.store.get(&key).await {
+            Ok(bytes) => bytes,
+            Err(store::Error::NotFound { .. }) => {
+                return Err(Error::NotFound { what: format!("there is no backup {source}@{backup}") });
+            }
+            Err(source) => return Err(Error::Store { what: format!("read {key}"), source }),
+        };
+        Manifest::decode(&bytes, key.as_str(), &self.config.id, source, backup)
+    }
+
+    /// All backups, of one source or of all, oldest first within a source.
+    pub async fn backups(&self, source: Option<&SourceName>) -> Result<Vec<Manifest>, Error> {
+        let ids = self.backup_ids(source).await?;
+        stream::iter(ids)
+            .map(|(source, backup)| async move { self.manifest(&source, backup).await })
+            .buffered(READERS)
+            .try_filter_map(|manifest| async move { Ok(manifest) })
+            .try_collect()
+            .await
+    }
+
+    /// The newest full backup of a source.
+    pub async fn latest(&self, source: &SourceName) -> Result<Option<Manifest>, Error> {
+        for (source, backup) in self.backup_ids(Some(source)).await?.into_iter().rev() {
+            match self.manifest(&source, backup).await? {
+                Some(manifest) if manifest.header.scope == "full" => return Ok(Some(manifest)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The backup that is meant, or an error that says what there is instead.
+    pub async fn find(&self, selector: &Selector) -> Result<Manifest, Error> {
+        let source = &selector.source;
+        let Some(beginning) = &selector.backup else {
+            return match self.latest(source).await? {
+                Some(manifest) => Ok(manifest),
+                None => Err(self.nothing_of(source).await?),
+            };
+        };
+        let ids = self.backup_ids(Some(source)).await?;
+        let matching: Vec<_> =
+            ids.into_iter().filter(|(_, id)| id.to_string().starts_with(beginning.as_str())).collect();
+        let not_found = |what: String| Error::NotFound { what };
+        match matching.as_slice() {
+            [] => Err(not_found(format!("there is no backup {source}@{beginning}"))),
+            [(source, id)] => self
+                .manifest(source, *id)
+                .await?
+                .ok_or_else(|| not_found(format!("{source}@{id} was revoked before it was complete"))),
+            several => Err(not_found(format!("{source}@{beginning} could be any of {} backups", several.len()))),
+        }
+    }
+
+    async fn nothing_of(&self, source: &SourceName) -> Result<Error, Error> {
+        let mut others: Vec<String> =
+            self.backup_ids(None).await?.into_iter().map(|(name, _)| name.to_string()).collect();
+        others.dedup();
+        others.truncate(10);
+        let what = match others.as_slice() {
+            [] => format!("there is no backup of {source}; the repository is empty"),
+            some => format!("there is no backup of {source}; there are backups of {}", some.join(", ")),
+        };
+        Ok(Error::NotFound { what })
+    }
+}

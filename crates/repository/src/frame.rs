@@ -1,0 +1,226 @@
+//! Frames: how every object looks from the outside.
+//!
+//! Owns the binary layout: a fixed header, an *open* section that maintenance may read without any key, a *closed*
+//! section that an encrypted repository seals, and for all kinds but chunks a SHA-256 of everything before it. Promises
+//! that decoding checks every length before it allocates and never returns bytes whose hash did not match. Refuses
+//! versions, codecs and seals it does not know, by name.
+
+use crate::{Error, Hash};
+use bytes::Bytes;
+
+/// Bytes of the fixed header.
+pub const HEADER: usize = 48;
+const MAGIC: &[u8; 4] = b"LSHR";
+const VERSION: u8 = 1;
+const TRAILER: usize = 32;
+/// Most bytes that a section may have once decompressed: far above any real one, below what would hurt.
+const MOST_PLAIN: u64 = 1 << 30;
+
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Rows or a document's bytes.
+    Chunk = 1,
+    /// A list of segments.
+    List = 2,
+    /// A backup.
+    Manifest = 3,
+    /// A session that was revoked before its manifest could be written.
+    Tombstone = 4,
+    /// A session's beginning.
+    Start = 5,
+    /// A session's sign of life, with the refs stored since the last one.
+    Beat = 6,
+    /// A session's end.
+    End = 7,
+    /// What the next backup's writer wants to know.
+    Hints = 8,
+    /// A sweep's decision.
+    Condemned = 9,
+    /// The sessions a sweep waits for.
+    WaitsFor = 10,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [
+            Self::Chunk,
+            Self::List,
+            Self::Manifest,
+            Self::Tombstone,
+            Self::Start,
+            Self::Beat,
+            Self::End,
+            Self::Hints,
+            Self::Condemned,
+            Self::WaitsFor,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// How sections are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// Not at all.
+    None = 0,
+    /// One zstd frame per section (RFC 8878).
+    Zstd = 1,
+}
+
+/// A decoded frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// What it holds.
+    pub kind: Kind,
+    /// The section that is never sealed; empty for chunks.
+    pub open: Vec<u8>,
+    /// The section that an encrypted repository seals.
+    pub closed: Vec<u8>,
+}
+
+/// Encodes a chunk with a reused compressor. Stored as it is when compression does not make it smaller.
+pub(crate) fn encode_chunk(plain: &[u8], compressor: &mut zstd::bulk::Compressor<'_>) -> Result<Bytes, Error> {
+    let mut out = vec![0_u8; HEADER + zstd::zstd_safe::compress_bound(plain.len())];
+    let packed = out.get_mut(HEADER..).unwrap_or_default();
+    let written =
+        compressor.compress_to_buffer(plain, packed).map_err(|e| Error::Internal(format!("compress: {e}")))?;
+    let (codec, stored) = if written < plain.len() { (Codec::Zstd, written) } else { (Codec::None, plain.len()) };
+    let header = header(Kind::Chunk, codec, [0, 0], [plain.len(), stored])?;
+    if codec == Codec::None {
+        return Ok([header.as_slice(), plain].concat().into());
+    }
+    out.truncate(HEADER + written);
+    out.splice(..HEADER, header);
+    // The scratch buffer is as large as the plaintext; what waits for its upload should not be.
+    Ok(Bytes::copy_from_slice(&out))
+}
+
+/// Encodes anything but a chunk: both sections compressed, a SHA-256 at the end.
+pub(crate) fn encode(kind: Kind, open: &[u8], closed: &[u8]) -> Result<Bytes, Error> {
+    let pack = |plain: &[u8]| zstd::bulk::compress(plain, 3).map_err(|e| Error::Internal(format!("compress: {e}")));
+    let (packed_open, packed_closed) = (pack(open)?, pack(closed)?);
+    let mut out =
+        header(kind, Codec::Zstd, [open.len(), packed_open.len()], [closed.len(), packed_closed.len()])?.to_vec();
+    out.extend_from_slice(&packed_open);
+    out.extend_from_slice(&packed_closed);
+    let hash = Hash::of(&out);
+    out.extend_from_slice(&hash.0);
+    Ok(out.into())
+}
+
+fn header(kind: Kind, codec: Codec, open: [usize; 2], closed: [usize; 2]) -> Result<[u8; HEADER], Error> {
+    let small = |n: usize| u32::try_from(n).map_err(|_| Error::Internal("open section over 4 GiB".to_owned()));
+    let mut out = [0; HEADER];
+    out[..4].copy_from_slice(MAGIC);
+    // Byte 7 names the seal and bytes 8..24 the sealing key; both are zero while nothing is encrypted.
+    out[4..8].copy_from_slice(&[VERSION, kind as u8, codec as u8, 0]);
+    out[24..28].copy_from_slice(&small(open[0])?.to_le_bytes());
+    out[28..32].copy_from_slice(&small(open[1])?.to_le_bytes());
+    out[32..40].copy_from_slice(&(closed[0] as u64).to_le_bytes());
+    out[40..48].copy_from_slice(&(closed[1] as u64).to_le_bytes());
+    Ok(out)
+}
+
+impl Frame {
+    /// Decodes a frame that fills `bytes` exactly; `object` names it in errors.
+    pub fn decode(bytes: &[u8], object: &str) -> Result<Self, Error> {
+        let damaged = |what: &str| Error::damaged(object, what);
+        let (head, rest) = bytes.split_at_checked(HEADER).ok_or_else(|| damaged("shorter than a frame's header"))?;
+        if &head[..4] != MAGIC {
+            return Err(damaged("it does not begin like a stored object"));
+        }
+        if head[4] != VERSION {
+            return Err(Error::Format { object: object.to_owned(), found: head[4].into(), known: VERSION.into() });
+        }
+        let kind = Kind::from_byte(head[5]).ok_or_else(|| damaged("unknown kind of object"))?;
+        let (open_plain, open_stored) = (u64::from(le_u32(head, 24)), u64::from(le_u32(head, 28)));
+        let (closed_plain, closed_stored) = (le_u64(head, 32), le_u64(head, 40));
+        let trailer = if kind == Kind::Chunk { 0 } else { TRAILER };
+        let body = rest.len().checked_sub(trailer).ok_or_else(|| damaged("truncated"))?;
+        if open_stored.checked_add(closed_stored) != Some(body as u64) {
+            return Err(damaged("its length is not what its header says"));
+        }
+        if trailer > 0 {
+            let (content, hash) = bytes.split_at(bytes.len() - TRAILER);
+            if Hash::of(content).0 != hash {
+                return Err(damaged("its hash does not match"));
+            }
+        }
+        if head[7] != 0 {
+            return Err(damaged("it is sealed, and this program holds no key for it"));
+        }
+        let (open, closed) = rest[..body].split_at(usize::try_from(open_stored).unwrap_or(body));
+        Ok(Self {
+            kind,
+            open: unpack(head[6], open, open_plain).map_err(|what| damaged(&what))?,
+            closed: unpack(head[6], closed, closed_plain).map_err(|what| damaged(&what))?,
+        })
+    }
+
+    /// Decodes a frame and insists on its kind.
+    pub(crate) fn expect(bytes: &[u8], object: &str, kind: Kind) -> Result<Self, Error> {
+        let frame = Self::decode(bytes, object)?;
+        if frame.kind == kind {
+            return Ok(frame);
+        }
+        Err(Error::damaged(object, format!("it holds a {:?} where a {kind:?} belongs", frame.kind)))
+    }
+}
+
+fn le_u32(head: &[u8], at: usize) -> u32 {
+    head.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+fn le_u64(head: &[u8], at: usize) -> u64 {
+    head.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+fn unpack(codec: u8, stored: &[u8], plain_len: u64) -> Result<Vec<u8>, String> {
+    if plain_len > MOST_PLAIN {
+        return Err(format!("its header claims {plain_len} bytes"));
+    }
+    let plain = match codec {
+        0 => stored.to_vec(),
+        1 => zstd::bulk::decompress(stored, usize::try_from(plain_len).unwrap_or_default())
+            .map_err(|e| format!("it does not decompress: {e}"))?,
+        other => return Err(format!("unknown compression {other}")),
+    };
+    if plain.len() as u64 == plain_len {
+        return Ok(plain);
+    }
+    Err(format!("it decompresses to {} bytes instead of {plain_len}", plain.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_a_framed_object_is_found() {
+        let bytes = encode(Kind::List, b"{\"refs\":[]}", b"{\"segments\":[]}").unwrap();
+        Frame::decode(&bytes, "x").unwrap();
+        for at in 0..bytes.len() * 8 {
+            let mut bad = bytes.to_vec();
+            bad[at / 8] ^= 1 << (at % 8);
+            assert!(Frame::decode(&bad, "x").is_err(), "bit {at}");
+        }
+        for len in 0..bytes.len() {
+            assert!(Frame::decode(&bytes[..len], "x").is_err(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn chunks_come_back_compressed_or_not() {
+        let mut compressor = zstd::bulk::Compressor::new(3).unwrap();
+        let zeros = vec![0; 100_000];
+        let noise: Vec<u8> = (0..4_000_u32).flat_map(|n| Hash::of(&n.to_le_bytes()).0).collect();
+        for plain in [&b""[..], &zeros, &noise] {
+            let bytes = encode_chunk(plain, &mut compressor).unwrap();
+            assert!(bytes.len() <= plain.len() + HEADER);
+            assert_eq!(Frame::expect(&bytes, "x", Kind::Chunk).unwrap().closed, plain);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The backup repository, format 1.
+//!
+//! Owns frames, chunks, lists, manifests and sessions: how bytes become a backup and come back. Promises that a backup
+//! exists exactly when its manifest does, that a manifest is written last and create-only, that every byte read back was
+//! checked against a hash first, and that damage is named by object. Refuses to know any database: it keeps named
+//! streams of segments and a few opaque documents. It never deletes anything.
+//!
+//! The layout of keys and bytes is described for readers in other languages in `docs/format.md`.
+
+mod backups;
+mod chunker;
+mod condemned;
+mod config;
+mod error;
+mod frame;
+mod hints;
+mod ids;
+mod keys;
+mod known;
+mod list;
+mod manifest;
+mod read;
+mod repo;
+mod session;
+mod unit;
+mod upload;
+
+pub use backups::{Selector, Summary};
+pub use chunker::{Chunker, Sizes};
+pub use config::{Config, FORMAT, Settings};
+pub use error::Error;
+pub use frame::{Codec, Frame, Kind as FrameKind};
+pub use hints::Hints;
+pub use ids::{BackupId, ChunkId, Hash, SessionId, SourceName};
+pub use keys::ObjectKind;
+pub use list::{List, SegmentRecord};
+pub use manifest::{DocumentRecord, Manifest, ManifestHeader, Totals};
+pub use read::read_all;
+pub use repo::Repository;
+pub use session::{BeginOptions, Commit, Session};
+pub use unit::{SegmentRefs, UnitWriter};
+
+/// Where a chunk lies: see `docs/format.md`, "References".
+pub use keys::ChunkRef;

@@ -1,0 +1,99 @@
+//! Lists: which chunks hold which segments.
+//!
+//! Owns the content-addressed list of segments. Its open section carries the refs (enough to verify and prune without
+//! any key), its closed section the streams, ranges, row counts and digests. Lists end after segments whose *name*
+//! hashes low, so that a change in one table leaves all other lists as they were, and manifests share them.
+
+use crate::frame::{Frame, Kind};
+use crate::{ChunkRef, Error, Hash};
+use serde::{Deserialize, Serialize};
+
+/// A list ends after one segment in this many, on average.
+const USUAL_SEGMENTS: u16 = 256;
+/// A list ends after this many segments or refs at the latest: bounds the memory that one list takes.
+const MOST_SEGMENTS: usize = 1024;
+const MOST_REFS: usize = 4096;
+
+/// One segment of a stream as the backup recorded it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentRecord {
+    /// Name of the stream.
+    pub stream: String,
+    /// Position within the stream; segments sort by it.
+    pub at: u64,
+    /// The driver's text for what was read.
+    pub range: String,
+    /// Rows and Σ XXH3-128, as `<rows>:<32 hex digits>`.
+    pub digest: String,
+    /// Bytes of plaintext.
+    pub bytes: u64,
+    /// Which refs of the list hold it, in order: first and number.
+    pub refs: (usize, usize),
+}
+
+/// A list of segments and the refs of all their chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct List {
+    /// Segments, sorted by stream and position.
+    pub segments: Vec<SegmentRecord>,
+    /// Refs; segments point into them.
+    pub refs: Vec<ChunkRef>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Open<T> {
+    refs: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Closed<T> {
+    segments: T,
+}
+
+impl List {
+    /// Adds a segment with its chunks.
+    pub(crate) fn push(&mut self, mut segment: SegmentRecord, refs: Vec<ChunkRef>) {
+        segment.refs = (self.refs.len(), refs.len());
+        self.segments.push(segment);
+        self.refs.extend(refs);
+    }
+
+    /// The refs of one segment.
+    #[must_use]
+    pub fn refs_of(&self, segment: &SegmentRecord) -> &[ChunkRef] {
+        let (first, number) = segment.refs;
+        self.refs.get(first..first.saturating_add(number)).unwrap_or_default()
+    }
+
+    /// Whether a list ends here, by the name of its last segment or by its size.
+    pub(crate) fn is_complete(&self) -> bool {
+        let Some(last) = self.segments.last() else { return false };
+        let name = Hash::of(format!("{}\0{}", last.stream, last.at).as_bytes());
+        let draw = u16::from_le_bytes([name.0[0], name.0[1]]);
+        draw % USUAL_SEGMENTS == 0 || self.segments.len() >= MOST_SEGMENTS || self.refs.len() >= MOST_REFS
+    }
+
+    /// The two sections, open and closed, as JSON.
+    pub(crate) fn sections(&self) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let internal = |e: serde_json::Error| Error::Internal(format!("write list: {e}"));
+        Ok((
+            serde_json::to_vec(&Open { refs: &self.refs }).map_err(internal)?,
+            serde_json::to_vec(&Closed { segments: &self.segments }).map_err(internal)?,
+        ))
+    }
+
+    /// Decodes a list whose stored bytes were checked already.
+    pub(crate) fn decode(bytes: &[u8], object: &str) -> Result<Self, Error> {
+        let frame = Frame::expect(bytes, object, Kind::List)?;
+        let damaged = |e: serde_json::Error| Error::damaged(object, e.to_string());
+        let open: Open<Vec<ChunkRef>> = serde_json::from_slice(&frame.open).map_err(damaged)?;
+        let closed: Closed<Vec<SegmentRecord>> = serde_json::from_slice(&frame.closed).map_err(damaged)?;
+        let list = Self { segments: closed.segments, refs: open.refs };
+        for segment in &list.segments {
+            if list.refs_of(segment).len() != segment.refs.1 {
+                return Err(Error::damaged(object, format!("{} points to refs that are not there", segment.stream)));
+            }
+        }
+        Ok(list)
+    }
+}

@@ -1,0 +1,358 @@
+//! Sessions: one writer at work, from its first object to the manifest.
+//!
+//! Owns the writer's side of the commit-and-sweep protocol, in this order: put `start` naming the manifest's key; read
+//! the sweeps' decisions; read the previous manifest; store chunks, lists, hints; read the decisions again; put the
+//! manifest create-only. Promises that nothing but the manifest makes a backup exist, and that a session which was revoked,
+//! or which reused something condemned meanwhile, does not commit. A session that is dropped leaves no backup.
+
+use crate::condemned;
+use crate::frame::{Kind, encode};
+use crate::known::Known;
+use crate::repo::timestamp;
+use crate::upload::{Uploader, put_own};
+use crate::{
+    BackupId, ChunkRef, DocumentRecord, Error, FORMAT, Hints, List, Manifest, ManifestHeader, Repository,
+    SegmentRecord, SegmentRefs, SessionId, SourceName, Totals, UnitWriter, keys,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// A beat at least this often while a session works.
+const BEAT: Duration = Duration::from_secs(60);
+/// A beat also when this many refs wait to be journaled.
+const BEAT_REFS: usize = 2048;
+/// How often the two conditions are looked at.
+const BEAT_LOOK: Duration = Duration::from_secs(2);
+/// Documents are cut into chunks of this many bytes.
+const DOCUMENT_CHUNK: usize = 4 << 20;
+
+/// What a session is begun with.
+#[derive(Debug, Clone)]
+pub struct BeginOptions {
+    /// The source to be backed up.
+    pub source: SourceName,
+    /// zstd level, 1 to 19.
+    pub compression: i32,
+    /// Name and version of the program, for the manifest.
+    pub program: String,
+}
+
+/// What a backup consists of, handed over for the commit.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// All segments with their refs.
+    pub segments: Vec<(SegmentRecord, SegmentRefs)>,
+    /// Documents by name.
+    pub documents: Vec<(String, Vec<u8>)>,
+    /// What was backed up, in the engine's words.
+    pub about: serde_json::Value,
+    /// Number of streams.
+    pub streams: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Segment sizes for the next backup.
+    pub boundaries: BTreeMap<String, u64>,
+}
+
+/// A writer at work.
+#[derive(Debug)]
+pub struct Session {
+    repository: Repository,
+    options: BeginOptions,
+    id: SessionId,
+    backup: BackupId,
+    started: Timestamp,
+    begun: Instant,
+    uploader: Arc<Uploader>,
+    known: Arc<Known>,
+    boundaries: BTreeMap<String, u64>,
+    beats: Arc<AtomicU64>,
+    beating: tokio::task::JoinHandle<()>,
+}
+
+impl Session {
+    /// Begins a session: the first steps of the protocol, in the order that makes them safe.
+    pub async fn begin(repository: &Repository, options: BeginOptions) -> Result<Self, Error> {
+        let now = repository.store.now().await.map_err(Error::store("read the store's clock"))?;
+        let newest = repository.backup_ids(Some(&options.source)).await?.last().map(|(_, id)| *id);
+        let (id, backup) = (SessionId::at(now), BackupId::after(newest, now));
+        let started = timestamp(now)?;
+        let start = json!({
+            "format": FORMAT, "session": id, "source": options.source, "backup": backup,
+            "manifest": keys::manifest(&options.source, backup)?.as_str(),
+            "started": started, "program": options.program,
+        });
+        let start = encode(Kind::Start, start.to_string().as_bytes(), b"")?;
+        put_own(repository.store.as_ref(), &keys::session_start(id)?, start).await?;
+        let condemned = condemned::read(repository.store.as_ref()).await?;
+        let (known, boundaries) = previous(repository, &options.source, condemned).await?;
+        let uploader = Arc::new(Uploader::new(Arc::clone(&repository.store), id, options.compression));
+        let beats = Arc::new(AtomicU64::new(0));
+        let beating = tokio::spawn(beat_until_dropped(Arc::clone(&uploader), Arc::clone(&beats)));
+        Ok(Self {
+            repository: repository.clone(),
+            options,
+            id,
+            backup,
+            started,
+            begun: Instant::now(),
+            uploader,
+            known: Arc::new(known),
+            boundaries,
+            beats,
+            beating,
+        })
+    }
+
+    /// The id the backup will have.
+    #[must_use]
+    pub fn backup(&self) -> BackupId {
+        self.backup
+    }
+
+    /// Segment sizes of the previous backup.
+    #[must_use]
+    pub fn boundaries(&self) -> &BTreeMap<String, u64> {
+        &self.boundaries
+    }
+
+    /// A writer for one unit; `bundling` lets small segments share an object.
+    #[must_use]
+    pub fn unit(&self, bundling: bool) -> UnitWriter {
+        let sizes = self.repository.config.chunker.sizes;
+        UnitWriter::new(Arc::clone(&self.uploader), Arc::clone(&self.known), sizes, bundling)
+    }
+
+    /// Commits: stores documents, lists and hints, then the manifest. Only `Ok` means that the backup exists.
+    pub async fn commit(self, commit: Commit) -> Result<Manifest, Error> {
+        let result = self.try_commit(commit).await;
+        match &result {
+            Ok(_) => self.end("committed").await,
+            Err(_) => self.end("failed").await,
+        }
+        result
+    }
+
+    /// Ends the session without a backup, saying why: `failed` or `interrupted`.
+    pub async fn abandon(self, outcome: &str) {
+        self.end(outcome).await;
+    }
+
+    async fn try_commit(&self, mut commit: Commit) -> Result<Manifest, Error> {
+        let mut documents = Vec::new();
+        for (name, bytes) in std::mem::take(&mut commit.documents) {
+            documents.push(DocumentRecord { refs: self.put_document(bytes).await?, name });
+        }
+        let mut totals = totals(&commit, &documents);
+        commit.segments.sort_by(|(a, _), (b, _)| (&a.stream, a.at).cmp(&(&b.stream, b.at)));
+        let mut reused = ReusedObjects::new(self.id);
+        reused.note(documents.iter().flat_map(|document| &document.refs));
+        reused.note(commit.segments.iter().flat_map(|(_, refs)| &refs.refs));
+        let (lists, firsts) = self.put_lists(commit.segments).await?;
+        reused.note(&lists);
+        let hints = Hints { boundaries: commit.boundaries, lists: firsts };
+        put_own(self.store(), &keys::hints(&self.options.source, self.backup)?, hints.encode()?).await?;
+        totals.added_bytes = self.uploader.counters.added_bytes.load(Relaxed);
+        totals.reused_chunks = self.uploader.counters.reused_chunks.load(Relaxed);
+        let passed = SignedDuration::try_from(self.begun.elapsed()).unwrap_or_default();
+        let header = ManifestHeader {
+            format: FORMAT,
+            repository: self.repository.config.id.clone(),
+            source: self.options.source.clone(),
+            backup: self.backup,
+            session: self.id,
+            started: self.started,
+            finished: self.started.saturating_add(passed).unwrap_or(self.started),
+            program: self.options.program.clone(),
+            consistency: "snapshot".to_owned(),
+            scope: "full".to_owned(),
+            totals,
+            lists,
+            documents,
+        };
+        reused.refuse_condemned(&condemned::read(self.store()).await?)?;
+        let manifest = Manifest { header, about: commit.about };
+        self.put_manifest(&manifest).await?;
+        Ok(manifest)
+    }
+
+    async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
+        let key = keys::manifest(&self.options.source, self.backup)?;
+        match put_own(self.store(), &key, manifest.encode()?).await {
+            Err(Error::Conflict { object }) => {
+                let there = self.repository.manifest(&self.options.source, self.backup).await;
+                match there {
+                    Ok(None) => Err(Error::Revoked { session: self.id.to_string() }),
+                    _ => Err(Error::Conflict { object }),
+                }
+            }
+            other => other,
+        }
+    }
+
+    async fn put_document(&self, bytes: Vec<u8>) -> Result<Vec<ChunkRef>, Error> {
+        let mut refs = Vec::new();
+        for piece in bytes.chunks(DOCUMENT_CHUNK) {
+            let id = crate::ChunkId::of(piece);
+            if let Some(chunk) = self.known.document(&id) {
+                self.uploader.counters.reused_chunks.fetch_add(1, Relaxed);
+                refs.push(chunk.clone());
+                continue;
+            }
+            let permit = self.uploader.reserve(piece.len()).await?;
+            refs.push(Arc::clone(&self.uploader).store_chunk(piece.to_vec(), Arc::default(), permit).await?);
+        }
+        Ok(refs)
+    }
+
+    async fn put_lists(
+        &self,
+        segments: Vec<(SegmentRecord, SegmentRefs)>,
+    ) -> Result<(Vec<ChunkRef>, Vec<(String, u64)>), Error> {
+        let (mut lists, mut firsts, mut open) = (Vec::new(), Vec::new(), List::default());
+        let last = segments.len();
+        for (number, (record, refs)) in segments.into_iter().enumerate() {
+            open.push(record, refs.refs);
+            if open.is_complete() || number + 1 == last {
+                let list = std::mem::take(&mut open);
+                firsts.extend(list.segments.first().map(|segment| (segment.stream.clone(), segment.at)));
+                lists.push(self.put_list(&list).await?);
+            }
+        }
+        Ok((lists, firsts))
+    }
+
+    async fn put_list(&self, list: &List) -> Result<ChunkRef, Error> {
+        let (open, closed) = list.sections()?;
+        let id = crate::ChunkId::of(&[open.as_slice(), closed.as_slice()].concat());
+        if let Some(known) = self.known.list(&id) {
+            return Ok(known.clone());
+        }
+        let frame = encode(Kind::List, &open, &closed)?;
+        let reference = ChunkRef {
+            id,
+            object: keys::object_name(id, self.id),
+            offset: 0,
+            stored_len: frame.len() as u64,
+            plain_len: (open.len() + closed.len()) as u64,
+            stored_sha256: crate::Hash::of(&frame),
+        };
+        put_own(self.store(), &reference.key(crate::ObjectKind::List)?, frame).await?;
+        self.uploader.counters.added_bytes.fetch_add(reference.stored_len, Relaxed);
+        Ok(reference)
+    }
+
+    /// Says how it ended. The backup exists or not whatever becomes of this object, so trouble is only logged.
+    async fn end(&self, outcome: &str) {
+        self.beating.abort();
+        let end = json!({ "session": self.id, "outcome": outcome, "beats": self.beats.load(Relaxed) }).to_string();
+        let put = async {
+            put_own(self.store(), &keys::session_end(self.id)?, encode(Kind::End, end.as_bytes(), b"")?).await
+        };
+        if let Err(error) = put.await {
+            tracing::warn!(%error, session = %self.id, "could not record the session's end; maintenance will revoke it");
+        }
+    }
+
+    fn store(&self) -> &dyn store::Store {
+        self.repository.store.as_ref()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.beating.abort();
+    }
+}
+
+/// Objects of earlier sessions that this backup refers to.
+struct ReusedObjects {
+    own: String,
+    objects: std::collections::HashSet<String>,
+}
+
+impl ReusedObjects {
+    fn new(session: SessionId) -> Self {
+        Self { own: format!("-{session}"), objects: std::collections::HashSet::new() }
+    }
+
+    fn note<'a>(&mut self, refs: impl IntoIterator<Item = &'a ChunkRef>) {
+        let own = &self.own;
+        self.objects
+            .extend(refs.into_iter().map(|chunk| &chunk.object).filter(|object| !object.ends_with(own)).cloned());
+    }
+
+    fn refuse_condemned(&self, condemned: &condemned::Condemned) -> Result<(), Error> {
+        let mut hit: Vec<&String> = self.objects.intersection(condemned).collect();
+        hit.sort_unstable();
+        match hit.first() {
+            Some(first) => Err(Error::Condemned { count: hit.len(), first: (*first).clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The previous manifest of the source, as far as it helps. Damage in it must not keep a new backup from being made.
+async fn previous(
+    repository: &Repository,
+    source: &SourceName,
+    condemned: condemned::Condemned,
+) -> Result<(Known, BTreeMap<String, u64>), Error> {
+    let latest = match repository.latest(source).await {
+        Ok(latest) => latest,
+        Err(error @ (Error::Damaged { .. } | Error::Format { .. } | Error::NotFound { .. })) => {
+            tracing::warn!(%error, "the last backup cannot be read; this one stores everything anew");
+            None
+        }
+        Err(other) => return Err(other),
+    };
+    let Some(manifest) = latest else { return Ok((Known::nothing(repository.clone(), condemned), BTreeMap::new())) };
+    let hints = Hints::read(repository.store.as_ref(), source, manifest.header.backup).await;
+    let known = Known::of(repository.clone(), condemned, &manifest, hints.as_ref()).await;
+    Ok((known, hints.map(|hints| hints.boundaries).unwrap_or_default()))
+}
+
+fn totals(commit: &Commit, documents: &[DocumentRecord]) -> Totals {
+    let refs = || {
+        let segments = commit.segments.iter().flat_map(|(_, refs)| &refs.refs);
+        segments.chain(documents.iter().flat_map(|document| &document.refs))
+    };
+    Totals {
+        streams: commit.streams,
+        segments: commit.segments.len() as u64,
+        rows: commit.rows,
+        bytes: commit.segments.iter().map(|(_, refs)| refs.bytes).sum(),
+        chunks: refs().count() as u64,
+        stored_bytes: refs().map(|chunk| chunk.stored_len).sum(),
+        added_bytes: 0,
+        reused_chunks: 0,
+    }
+}
+
+/// Beats while the session lives: proof of life for maintenance, and the journal a later run can resume from.
+async fn beat_until_dropped(uploader: Arc<Uploader>, beats: Arc<AtomicU64>) {
+    let mut last = Instant::now();
+    let mut look = tokio::time::interval(BEAT_LOOK);
+    loop {
+        look.tick().await;
+        if last.elapsed() < BEAT && uploader.journal_len() < BEAT_REFS {
+            continue;
+        }
+        last = Instant::now();
+        let number = beats.fetch_add(1, Relaxed) + 1;
+        if let Err(error) = beat(&uploader, number).await {
+            tracing::warn!(%error, number, "could not put a sign of life; going on");
+        }
+    }
+}
+
+async fn beat(uploader: &Uploader, number: u64) -> Result<(), Error> {
+    let refs = uploader.take_journal();
+    let open = serde_json::to_vec(&json!({ "session": uploader.session(), "number": number, "refs": refs }))
+        .map_err(|e| Error::Internal(format!("write beat: {e}")))?;
+    put_own(uploader.store(), &keys::session_beat(uploader.session(), number)?, encode(Kind::Beat, &open, b"")?).await
+}
