@@ -1,0 +1,64 @@
+//! Opens a source or a target by its URL: the one place that names all drivers.
+//!
+//! Owns the choice of a driver by the URL's scheme. Promises that jobs never name a driver, and that an unknown scheme is
+//! answered with the ones there are. Never repeats a URL: it may hold a password.
+
+use engine::{Document, Error, Kind, Source, SourceOptions, Target, TargetOptions};
+use postgres::{Endpoint, PostgresSource, PostgresTarget};
+
+/// A database's address, parsed.
+#[derive(Debug, Clone)]
+pub struct Address(Driver);
+
+#[derive(Debug, Clone)]
+enum Driver {
+    Postgres(Endpoint),
+}
+
+impl Address {
+    /// Parses a URL; `password` overrides the one in it.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] for a scheme no driver answers to, or whatever the driver finds wrong.
+    pub fn parse(url: &str, password: Option<&str>) -> Result<Self, Error> {
+        match url.split_once("://").map(|(scheme, _)| scheme) {
+            Some("postgres" | "postgresql") => Ok(Self(Driver::Postgres(Endpoint::parse(url, password)?))),
+            Some(other) if other.len() <= 20 => {
+                Err(Error::new(Kind::Config, format!("{other}:// is not a database this version knows")).hint(KNOWN))
+            }
+            _ => Err(Error::new(Kind::Config, "that is not a database's URL").hint(KNOWN)),
+        }
+    }
+
+    /// The database's name.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        match &self.0 {
+            Driver::Postgres(endpoint) => endpoint.database(),
+        }
+    }
+
+    /// Host and port, for people.
+    #[must_use]
+    pub fn server(&self) -> String {
+        match &self.0 {
+            Driver::Postgres(endpoint) => endpoint.server(),
+        }
+    }
+
+    /// Opens it for reading: from here on its tables are locked against change, and it shows one moment.
+    pub async fn open_source(self, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
+        match self.0 {
+            Driver::Postgres(endpoint) => Ok(Box::new(PostgresSource::open(endpoint, options).await?)),
+        }
+    }
+
+    /// Checks that a backup with these documents can be restored into it. Nothing is written yet.
+    pub async fn open_target(self, documents: &[Document], options: TargetOptions) -> Result<Box<dyn Target>, Error> {
+        match self.0 {
+            Driver::Postgres(endpoint) => Ok(Box::new(PostgresTarget::open(endpoint, documents, options).await?)),
+        }
+    }
+}
+
+const KNOWN: &str = "write postgres://USER@HOST:PORT/DATABASE";

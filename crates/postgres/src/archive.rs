@@ -1,0 +1,224 @@
+//! The schema archive: what the vendor's `pg_dump` writes and `pg_restore` brings back.
+//!
+//! Owns running both, in the custom format, for everything before and after data. We never write DDL that they can write.
+//! Promises that a dump counts only when the program ended well, and that its table of contents names the tables and
+//! sequences we read ourselves: neither more nor fewer. Refuses data sections: rows go another way.
+
+use crate::catalog::Catalog;
+use crate::endpoint::Endpoint;
+use crate::failure::from_tool;
+use crate::quote::shown;
+use crate::snapshot::Snapshot;
+use crate::tools::Tool;
+use engine::{Error, Kind};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tokio::task::JoinHandle;
+
+/// Most bytes of a schema archive that are taken into memory; a schema of 10,000 tables takes some 20 MiB.
+const MOST_ARCHIVE: u64 = 512 << 20;
+/// Most bytes of a table of contents.
+const MOST_CONTENTS: usize = 256 << 20;
+/// Oid of `pg_class` in every PostgreSQL: tables and sequences of the table of contents are entries of it.
+const PG_CLASS: u32 = 1259;
+
+/// A finished dump.
+pub(crate) struct Archive {
+    pub bytes: Vec<u8>,
+    pub entries: Vec<Entry>,
+}
+
+/// A table or sequence in the table of contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub oid: u32,
+    pub is_table: bool,
+    /// The rest of the line, for errors.
+    pub name: String,
+}
+
+/// `pg_dump` at work.
+pub(crate) struct SchemaDump {
+    tool: Tool,
+    pg_restore: Tool,
+    folder: tempfile::TempDir,
+    running: Option<JoinHandle<Result<process::Output, process::Error>>>,
+}
+
+impl SchemaDump {
+    /// Starts `pg_dump` in the snapshot. When it fails `hopeless` is set, so that readers stop early.
+    pub fn start(
+        endpoint: &Endpoint,
+        tool: &Tool,
+        pg_restore: Tool,
+        snapshot: &Snapshot,
+        lock_timeout_seconds: u64,
+        hopeless: Arc<AtomicBool>,
+    ) -> Result<Self, Error> {
+        let folder = private_folder()?;
+        let wait = lock_timeout_seconds.saturating_mul(1000);
+        let command = process::Command::new(&tool.program)
+            .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-password"])
+            .arg(format!("--snapshot={}", snapshot.id))
+            .arg(format!("--lock-wait-timeout={wait}"))
+            .arg("--file")
+            .arg(folder.path().join("schema"))
+            .env("PGOPTIONS", "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0");
+        let failed = |e| from_tool("dump the schema", e);
+        let mut child = endpoint.lend(command).and_then(process::Command::spawn).map_err(failed)?;
+        let running = tokio::spawn(async move {
+            let ended = child.wait().await;
+            hopeless.store(ended.is_err(), Relaxed);
+            ended
+        });
+        Ok(Self { tool: tool.clone(), pg_restore, folder, running: Some(running) })
+    }
+
+    /// Major version of the `pg_dump`.
+    pub fn major(&self) -> u32 {
+        self.tool.major
+    }
+
+    /// Waits for the dump, reads it and its table of contents.
+    pub async fn finish(&mut self) -> Result<Archive, Error> {
+        let gone = || Error::new(Kind::Internal, "the dump of the schema was lost");
+        let running = self.running.as_mut().ok_or_else(gone)?;
+        running.await.map_err(|_| gone())?.map_err(|e| from_tool("dump the schema", e))?;
+        self.running = None;
+        let path = self.folder.path().join("schema");
+        let unreadable = |e: std::io::Error| Error::new(Kind::Internal, format!("read the dumped schema: {e}"));
+        let len = tokio::fs::metadata(&path).await.map_err(unreadable)?.len();
+        if len > MOST_ARCHIVE {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("the schema alone takes {len} bytes; {MOST_ARCHIVE} are the most"),
+            ));
+        }
+        let entries = contents(&self.pg_restore, &path).await?;
+        Ok(Archive { bytes: tokio::fs::read(&path).await.map_err(unreadable)?, entries })
+    }
+}
+
+impl Drop for SchemaDump {
+    fn drop(&mut self) {
+        // Aborting drops the child's handle, which ends the child.
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}
+
+/// A folder only this user can look into, removed when dropped.
+pub(crate) fn private_folder() -> Result<tempfile::TempDir, Error> {
+    // Mode 0700 is what the library gives a temporary folder.
+    tempfile::Builder::new().prefix("longshore-").tempdir().map_err(|e| {
+        Error::new(Kind::Config, format!("make a temporary folder: {e}")).hint("is TMPDIR writable and not full?")
+    })
+}
+
+async fn contents(tool: &Tool, archive: &Path) -> Result<Vec<Entry>, Error> {
+    let command = process::Command::new(&tool.program).arg("--list").arg(archive).capture(MOST_CONTENTS);
+    let failed = |e| from_tool("read the dump's table of contents", e);
+    let output = command.spawn().map_err(failed)?.wait().await.map_err(failed)?;
+    Ok(parse_contents(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Lines look like `215; 1259 16385 TABLE public events postgres`; comments begin with a semicolon.
+fn parse_contents(text: &str) -> Vec<Entry> {
+    let entry = |line: &str| {
+        let (_, rest) = line.split_once("; ")?;
+        let mut words = rest.splitn(3, ' ');
+        let (class, oid, what) = (words.next()?.parse::<u32>().ok()?, words.next()?.parse().ok()?, words.next()?);
+        let is_table = what.starts_with("TABLE ") && !what.starts_with("TABLE ATTACH ");
+        let wanted = class == PG_CLASS && (is_table || what.starts_with("SEQUENCE "));
+        wanted.then(|| Entry { oid, is_table, name: what.to_owned() })
+    };
+    text.lines().filter(|line| !line.starts_with(';')).filter_map(entry).collect()
+}
+
+/// Fails when the vendor's dump and our own listing do not name the same tables and sequences.
+pub(crate) fn assert_same_objects(entries: &[Entry], catalog: &Catalog) -> Result<(), Error> {
+    let tables = catalog.tables.iter().map(|table| (table.oid, (true, shown(&table.schema, &table.name))));
+    let sequences =
+        catalog.sequences.iter().map(|sequence| (sequence.oid, (false, shown(&sequence.schema, &sequence.name))));
+    let mut ours: BTreeMap<u32, (bool, String)> = tables.chain(sequences).collect();
+    for entry in entries {
+        match ours.remove(&entry.oid) {
+            Some((is_table, _)) if is_table == entry.is_table => {}
+            _ => return Err(differs(&format!("pg_dump lists \"{}\", which was not read", entry.name))),
+        }
+    }
+    match ours.values().next() {
+        Some((_, name)) => Err(differs(&format!("{name} was read, and pg_dump does not list it"))),
+        None => Ok(()),
+    }
+}
+
+fn differs(what: &str) -> Error {
+    Error::new(Kind::Changed, format!("the schema changed underneath: {what}"))
+        .hint("run again; if it stays, an object of this database is not supported: nothing was stored")
+}
+
+/// Which part of the archive to bring back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    PreData,
+    PostData,
+}
+
+/// Settings for the sessions that `pg_restore` opens: no timeout of the target's ends an index build, and index builds
+/// get memory, which for GIN decides between minutes and hours.
+const RESTORE_SETTINGS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+     -c default_transaction_read_only=off -c synchronous_commit=off -c maintenance_work_mem=256MB";
+
+/// Brings one section back into the database, stopping at the first error.
+pub(crate) async fn restore(
+    tool: &Tool,
+    endpoint: &Endpoint,
+    archive: &Path,
+    section: Section,
+    workers: usize,
+    no_owner: bool,
+) -> Result<(), Error> {
+    let mut command = process::Command::new(&tool.program)
+        .args(["--exit-on-error", "--no-password", "--no-publications", "--no-subscriptions"])
+        .arg(format!("--dbname={}", conninfo(endpoint.database())))
+        .env("PGOPTIONS", RESTORE_SETTINGS);
+    command = match section {
+        Section::PreData => command.args(["--section=pre-data", "--single-transaction"]),
+        Section::PostData => command.arg("--section=post-data").arg(format!("--jobs={workers}")),
+    };
+    if no_owner {
+        command = command.args(["--no-owner", "--no-acl"]);
+    }
+    let what = match section {
+        Section::PreData => "restore the schema",
+        Section::PostData => "restore indexes and constraints",
+    };
+    let failed = |e| from_tool(what, e);
+    let mut child = endpoint.lend(command.arg(archive)).and_then(process::Command::spawn).map_err(failed)?;
+    child.wait().await.map_err(failed)?;
+    Ok(())
+}
+
+/// A name that contains `=` would be taken for a connection string, so it is made one.
+fn conninfo(database: &str) -> String {
+    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_contents_is_read_as_the_vendor_prints_it() {
+        let text = ";\n; Archive created at 2024\n;\n3; 2615 2200 SCHEMA - public pg_database_owner\n\
+             215; 1259 16385 TABLE public events postgres\n216; 0 0 TABLE ATTACH public events_1 postgres\n\
+             217; 1259 16390 SEQUENCE public events_id_seq postgres\n218; 1259 16400 INDEX public i postgres\n\
+             219; 0 0 SEQUENCE OWNED BY public events_id_seq postgres\n";
+        let found: Vec<(u32, bool)> = parse_contents(text).iter().map(|entry| (entry.oid, entry.is_table)).collect();
+        assert_eq!(found, [(16385, true), (16390, false)]);
+    }
+}

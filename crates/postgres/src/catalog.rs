@@ -1,0 +1,275 @@
+//! The catalog: what a database holds, as far as we need it besides the vendor's schema archive.
+//!
+//! Owns the queries that list tables, columns and sequences, and the JSON document that keeps them with a backup. Promises
+//! that it sees the same objects as the vendor's dump (the two lists are compared before a backup is committed) and that
+//! the document says what a later reader needs: columns in COPY's order, sequence values, the moment of the snapshot.
+
+use crate::database::Properties;
+use crate::failure::from_postgres;
+use crate::quote::{ident, qualified, shown};
+use engine::{Error, Kind, RowFormat, StreamName};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_postgres::{Client, Row};
+
+/// Name of this document within a backup.
+pub(crate) const CATALOG: &str = "catalog.json";
+/// Name of the vendor's schema archive within a backup.
+pub(crate) const ARCHIVE: &str = "schema.pgdump";
+/// Name and version of the row format: COPY's text format, non-generated columns in the table's order.
+pub(crate) const ROW_FORMAT: &str = "postgresql-copy-text-1";
+
+/// A table or partitioned table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Table {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    /// `r`: has rows of its own; `p`: partitioned, has none.
+    pub kind: String,
+    /// `p`ermanent or `u`nlogged.
+    pub persistence: String,
+    /// Access method; page ranges are read only from `heap`.
+    pub access_method: String,
+    /// File on the server: changes when the table is rewritten.
+    pub relfilenode: u32,
+    /// Bytes of the main fork, and of all of it with TOAST.
+    pub heap_bytes: u64,
+    pub table_bytes: u64,
+    /// Columns that are stored, in order, with their types.
+    pub columns: Vec<Column>,
+}
+
+/// A stored column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Column {
+    pub name: String,
+    pub type_name: String,
+}
+
+/// A sequence and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sequence {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    pub last_value: i64,
+    pub is_called: bool,
+}
+
+/// The moment a backup shows, in terms that a later incremental backup could start from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    pub system_identifier: Option<String>,
+    pub timeline: Option<i32>,
+    pub lsn: Option<String>,
+    /// `xmin:xmax:xip` as `pg_current_snapshot()` prints it.
+    pub snapshot: String,
+    pub in_recovery: bool,
+}
+
+/// The document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Catalog {
+    pub version: u32,
+    pub server_version: String,
+    pub server_major: u32,
+    /// Major version of the `pg_dump` that wrote the schema archive.
+    pub dump_major: u32,
+    pub moment: Moment,
+    pub database: Properties,
+    /// Whether the schema `public` exists; a new database has one.
+    pub has_public: bool,
+    /// Roles that own something or were granted something.
+    pub roles: BTreeSet<String>,
+    pub tables: Vec<Table>,
+    pub sequences: Vec<Sequence>,
+}
+
+impl Table {
+    pub fn stream(&self) -> StreamName {
+        StreamName::new(shown(&self.schema, &self.name))
+    }
+
+    pub fn qualified(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
+
+    /// Columns for SQL, comma separated; empty for a table without stored columns.
+    pub fn column_list(&self) -> String {
+        self.columns.iter().map(|column| ident(&column.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    pub fn has_rows(&self) -> bool {
+        self.kind == "r"
+    }
+
+    pub fn row_format(&self, encoding: &str) -> RowFormat {
+        RowFormat {
+            name: ROW_FORMAT.to_owned(),
+            encoding: encoding.to_owned(),
+            terminator: "\n".to_owned(),
+            columns: self.columns.iter().map(|column| column.name.clone()).collect(),
+        }
+    }
+}
+
+impl Catalog {
+    /// Reads the document of a backup.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        serde_json::from_slice(bytes).map_err(|e| {
+            Error::new(Kind::Data, format!("the backup's catalog cannot be read: {e}"))
+                .hint("was it written by a newer version?")
+        })
+    }
+
+    pub fn tables_by_stream(&self) -> BTreeMap<StreamName, &Table> {
+        self.tables.iter().filter(|table| table.has_rows()).map(|table| (table.stream(), table)).collect()
+    }
+}
+
+/// Objects that belong to the user: not the system's, not temporary, not an extension's (`CREATE EXTENSION` makes those).
+const USERS_OWN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+     AND n.nspname !~ '^pg_(toast_)?temp_' AND c.relpersistence <> 't' \
+     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+     AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')";
+
+/// Identity of a table for comparing two listings.
+pub(crate) type TableKey = (u32, String, String);
+
+/// Oid, schema and name of every table, sorted by name.
+pub(crate) async fn list_tables(client: &Client) -> Result<Vec<TableKey>, Error> {
+    let sql = format!(
+        "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p') AND {USERS_OWN} ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+    );
+    let rows = client.query(&sql, &[]).await.map_err(from_postgres("list tables"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
+}
+
+/// Everything about the listed tables.
+pub(crate) async fn read_tables(client: &Client) -> Result<Vec<Table>, Error> {
+    let mut columns = read_columns(client).await?;
+    let sql = format!(
+        "SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, coalesce(am.amname, ''), \
+         c.relfilenode, CASE c.relkind WHEN 'r' THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END, \
+         CASE c.relkind WHEN 'r' THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam \
+         WHERE c.relkind IN ('r', 'p') AND {USERS_OWN} ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+    );
+    let rows = client.query(&sql, &[]).await.map_err(from_postgres("read tables"))?;
+    Ok(rows.iter().map(|row| table(row, &mut columns)).collect())
+}
+
+fn table(row: &Row, columns: &mut BTreeMap<u32, Vec<Column>>) -> Table {
+    let bytes = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
+    let oid = row.get(0);
+    let access_method: &str = row.get(5);
+    Table {
+        oid,
+        schema: row.get(1),
+        name: row.get(2),
+        kind: row.get(3),
+        persistence: row.get(4),
+        access_method: access_method.to_owned(),
+        relfilenode: row.get(6),
+        heap_bytes: bytes(7),
+        table_bytes: bytes(8),
+        columns: columns.remove(&oid).unwrap_or_default(),
+    }
+}
+
+/// Stored columns by table: not the dropped ones, not the generated ones, whose values the server computes.
+async fn read_columns(client: &Client) -> Result<BTreeMap<u32, Vec<Column>>, Error> {
+    let sql = format!(
+        "SELECT c.oid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND {USERS_OWN} \
+         ORDER BY c.oid, a.attnum"
+    );
+    let rows = client.query(&sql, &[]).await.map_err(from_postgres("read columns"))?;
+    let mut columns: BTreeMap<u32, Vec<Column>> = BTreeMap::new();
+    for row in rows {
+        columns.entry(row.get(0)).or_default().push(Column { name: row.get(1), type_name: row.get(2) });
+    }
+    Ok(columns)
+}
+
+/// Sequences asked for in one statement.
+const SEQUENCE_BATCH: usize = 100;
+
+/// Where every sequence stands. Sequences are not part of a snapshot: read after it was taken they can only be ahead,
+/// which is what the vendor's dump does too.
+pub(crate) async fn read_sequences(client: &Client) -> Result<Vec<Sequence>, Error> {
+    let sql = format!(
+        "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' AND {USERS_OWN} \
+         ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+    );
+    let rows = client.query(&sql, &[]).await.map_err(from_postgres("list sequences"))?;
+    let mut sequences = Vec::with_capacity(rows.len());
+    for batch in rows.chunks(SEQUENCE_BATCH) {
+        let one = |(number, row): (usize, &Row)| {
+            format!("SELECT {number}, last_value, is_called FROM {}", qualified(row.get(1), row.get(2)))
+        };
+        let sql = batch.iter().enumerate().map(one).collect::<Vec<_>>().join(" UNION ALL ");
+        let values = client.query(&sql, &[]).await.map_err(from_postgres("read sequences"))?;
+        for value in values {
+            let number: i32 = value.get(0);
+            if let Some(row) = usize::try_from(number).ok().and_then(|number| batch.get(number)) {
+                sequences.push(Sequence {
+                    oid: row.get(0),
+                    schema: row.get(1),
+                    name: row.get(2),
+                    last_value: value.get(1),
+                    is_called: value.get(2),
+                });
+            }
+        }
+    }
+    if sequences.len() != rows.len() {
+        return Err(Error::new(Kind::Internal, "a sequence was listed and could not be read"));
+    }
+    sequences.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
+    Ok(sequences)
+}
+
+/// The moment of the transaction's snapshot.
+pub(crate) async fn read_moment(client: &Client) -> Result<Moment, Error> {
+    let allowed = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_current_snapshot()::text, \
+         pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') \
+         AND pg_catalog.has_function_privilege('pg_catalog.pg_control_checkpoint()', 'EXECUTE'), \
+         (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+         ELSE pg_catalog.pg_current_wal_lsn() END)::text";
+    let row = client.query_one(allowed, &[]).await.map_err(from_postgres("read the snapshot"))?;
+    let (mut system_identifier, mut timeline) = (None, None);
+    if row.get::<_, bool>(2) {
+        let control = "SELECT (pg_catalog.pg_control_system()).system_identifier::text, \
+             (pg_catalog.pg_control_checkpoint()).timeline_id";
+        let row = client.query_one(control, &[]).await.map_err(from_postgres("read the server's identity"))?;
+        (system_identifier, timeline) = (row.get(0), row.get(1));
+    }
+    Ok(Moment { system_identifier, timeline, lsn: row.get(3), snapshot: row.get(1), in_recovery: row.get(0) })
+}
+
+/// Roles that own or were granted something here, as far as a restore needs them.
+pub(crate) async fn read_roles(client: &Client) -> Result<BTreeSet<String>, Error> {
+    // The bootstrap superuser is pinned and leaves no dependency, so owners are asked for besides.
+    let sql = "SELECT r.rolname FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid \
+         WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.dbid = \
+         (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
+         UNION SELECT pg_catalog.pg_get_userbyid(relowner) FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind <> 't' \
+         UNION SELECT pg_catalog.pg_get_userbyid(proowner) FROM pg_catalog.pg_proc WHERE oid >= 16384 \
+         UNION SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE oid >= 16384 \
+         UNION SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = current_database()";
+    let rows = client.query(sql, &[]).await.map_err(from_postgres("read roles"))?;
+    Ok(rows.iter().map(|row| row.get::<_, String>(0)).collect())
+}
+
+/// Whether the schema `public` exists.
+pub(crate) async fn has_public(client: &Client) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'public')";
+    Ok(client.query_one(sql, &[]).await.map_err(from_postgres("read schemas"))?.get(0))
+}

@@ -1,0 +1,106 @@
+//! Connections: one session on the server, with every setting pinned that changes what rows look like.
+//!
+//! Owns connecting and the settings. Promises that rows read over any of these sessions have the same text on every server and
+//! at every time, that no timeout of the role's or the database's cuts a backup short, and that a dead peer is noticed.
+
+use crate::endpoint::{Endpoint, TlsMode};
+use crate::failure::from_postgres;
+use crate::tls;
+use engine::{Error, Kind};
+use std::time::Duration;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Config};
+
+/// Settings of every session. The first group fixes the text of values and thereby the digests; `row_security` makes a
+/// hidden row an error instead of an absence; sequential scans in block order and without parallel workers keep rows in
+/// a stable order, so that unchanged pages make unchanged chunks.
+const SETTINGS: &[(&str, &str)] = &[
+    ("TimeZone", "UTC"),
+    ("DateStyle", "ISO"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "3"),
+    ("bytea_output", "hex"),
+    ("lc_monetary", "C"),
+    ("xmlbinary", "base64"),
+    ("row_security", "off"),
+    ("synchronize_seqscans", "off"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("jit", "off"),
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("default_transaction_read_only", "off"),
+    ("synchronous_commit", "off"),
+    ("client_min_messages", "error"),
+];
+
+/// Leaves the planner no way to read a table but in page order, by range where one is given.
+pub(crate) const RANGE_SCANS: &str = "SET enable_seqscan = off; SET enable_indexscan = off; SET enable_bitmapscan = off; \
+     SET enable_indexonlyscan = off;";
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Looking around and holding the snapshot: names resolve nowhere but where they are qualified.
+    Lead,
+    /// Reading rows: the same, and ranges of pages are scanned as such.
+    Read,
+    /// Loading and finishing: the database's own search path, for functions that need it.
+    Write,
+}
+
+/// Connects and pins the settings. `lock_timeout_seconds` bounds waits for locks; 0 waits for ever.
+pub(crate) async fn connect(endpoint: &Endpoint, purpose: Purpose, lock_timeout_seconds: u64) -> Result<Client, Error> {
+    let mut config = Config::new();
+    config
+        .host(&endpoint.host)
+        .port(endpoint.port)
+        .user(&endpoint.user)
+        .dbname(&endpoint.database)
+        .application_name("longshore")
+        .connect_timeout(Duration::from_secs(15))
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(6)
+        .tcp_user_timeout(Duration::from_secs(120))
+        .ssl_mode(match endpoint.tls {
+            TlsMode::Disable => SslMode::Disable,
+            TlsMode::Prefer => SslMode::Prefer,
+            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
+        });
+    if let Some(password) = &endpoint.password {
+        config.password(password.as_str());
+    }
+    let what = format!("connect to {endpoint}");
+    let (client, connection) = config.connect(tls::connector(endpoint)?).await.map_err(from_postgres(what))?;
+    // The connection task ends when the client is dropped or the server goes away; whoever waits on the client then
+    // sees the error, so there is nothing to report here.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a database connection ended");
+        }
+    });
+    let mut sql: String = SETTINGS.iter().map(|(name, value)| format!("SET {name} = '{value}';")).collect();
+    sql.push_str(&format!("SET lock_timeout = '{lock_timeout_seconds}s';"));
+    if purpose != Purpose::Write {
+        sql.push_str("SET search_path = '';");
+    }
+    if purpose == Purpose::Read {
+        sql.push_str(RANGE_SCANS);
+    }
+    client.batch_execute(&sql).await.map_err(from_postgres(format!("prepare the session with {endpoint}")))?;
+    Ok(client)
+}
+
+/// The server's major version, such as 15.
+pub(crate) async fn major_version(client: &Client) -> Result<u32, Error> {
+    let row = client
+        .query_one("SELECT current_setting('server_version_num')", &[])
+        .await
+        .map_err(from_postgres("read the server's version"))?;
+    let number: String = row.get(0);
+    let number: u32 = number.parse().map_err(|_| Error::new(Kind::Internal, "the server's version is not a number"))?;
+    Ok(number / 10_000)
+}
+
+/// A transaction for several sessions to see the same moment in.
+pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";

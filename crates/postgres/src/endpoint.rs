@@ -1,0 +1,209 @@
+//! Where a database is: a parsed `postgres://` URL.
+//!
+//! Owns host, port, user, password, database and TLS mode, for our own connections and, as environment and a password
+//! file, for the vendor's tools. Promises that neither `Debug` nor any error shows the password. Refuses parameters it does
+//! not know, by name, because one that is ignored is one that is believed.
+
+use engine::{Error, Kind};
+use std::fmt;
+use std::path::PathBuf;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// How TLS is used, as in the vendor's `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsMode {
+    Disable,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl TlsMode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+}
+
+/// A database's address and credentials.
+#[derive(Clone)]
+pub struct Endpoint {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    pub(crate) password: Option<Zeroizing<String>>,
+    pub(crate) database: String,
+    pub(crate) tls: TlsMode,
+    pub(crate) root_cert: Option<PathBuf>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
+/// Host, port and database; never credentials.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.database, self.server())
+    }
+}
+
+impl Endpoint {
+    /// Parses `postgres://user:password@host:port/database?sslmode=…&sslrootcert=…`; a Unix socket's directory goes
+    /// into `?host=/run/postgresql`. `password` overrides the URL's.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] naming what is wrong, never repeating the URL.
+    pub fn parse(url: &str, password: Option<&str>) -> Result<Self, Error> {
+        let bad = |what: String| Error::new(Kind::Config, what).hint("write postgres://USER@HOST:PORT/DATABASE");
+        let parsed = Url::parse(url).map_err(|e| bad(format!("the database URL cannot be read: {e}")))?;
+        if !matches!(parsed.scheme(), "postgres" | "postgresql") {
+            return Err(bad(format!("{}:// is not a PostgreSQL URL", parsed.scheme())));
+        }
+        let database = decode(parsed.path().trim_start_matches('/')).map_err(bad)?;
+        if database.is_empty() {
+            return Err(bad("the database URL names no database".to_owned()));
+        }
+        let in_url = parsed.password().map(decode).transpose().map_err(bad)?;
+        let mut endpoint = Self {
+            host: decode(parsed.host_str().unwrap_or_default()).map_err(bad)?,
+            port: parsed.port().unwrap_or(5432),
+            user: decode(parsed.username()).map_err(bad)?,
+            password: password.map(str::to_owned).or(in_url).map(Zeroizing::new),
+            database,
+            tls: TlsMode::Prefer,
+            root_cert: None,
+        };
+        for (name, value) in parsed.query_pairs() {
+            endpoint.set(&name, &value).map_err(bad)?;
+        }
+        if endpoint.host.is_empty() {
+            return Err(bad("the database URL names no host".to_owned()));
+        }
+        if endpoint.user.is_empty() {
+            return Err(bad("the database URL names no user".to_owned()));
+        }
+        endpoint.host = endpoint.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(endpoint)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "host" => value.clone_into(&mut self.host),
+            "port" => self.port = value.parse().map_err(|_| "the URL's port is not a number".to_owned())?,
+            "user" => value.clone_into(&mut self.user),
+            "sslrootcert" => self.root_cert = Some(PathBuf::from(value)),
+            "sslmode" => {
+                self.tls = match value {
+                    "disable" => TlsMode::Disable,
+                    "prefer" | "allow" => TlsMode::Prefer,
+                    "require" => TlsMode::Require,
+                    "verify-ca" => TlsMode::VerifyCa,
+                    "verify-full" => TlsMode::VerifyFull,
+                    other => return Err(format!("sslmode={other} is not a mode PostgreSQL knows")),
+                }
+            }
+            other => return Err(format!("the URL's parameter {other:?} is not known here")),
+        }
+        Ok(())
+    }
+
+    /// Host and port, for people.
+    #[must_use]
+    pub fn server(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// The database's name.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The same server and credentials, another database.
+    pub(crate) fn with_database(&self, database: &str) -> Self {
+        Self { database: database.to_owned(), ..self.clone() }
+    }
+
+    /// Gives a vendor's tool what it needs to connect: environment for what may show, a password file for what may not.
+    pub(crate) fn lend(&self, command: process::Command) -> Result<process::Command, process::Error> {
+        let mut command = command
+            .env("PGHOST", &self.host)
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", &self.user)
+            .env("PGDATABASE", &self.database)
+            .env("PGSSLMODE", self.tls.as_str())
+            .env("PGCONNECT_TIMEOUT", "15")
+            .env("PGAPPNAME", "longshore");
+        if let Some(path) = &self.root_cert {
+            command = command.env("PGSSLROOTCERT", path);
+        } else if matches!(self.tls, TlsMode::VerifyFull) {
+            command = command.env("PGSSLROOTCERT", "system");
+        }
+        match &self.password {
+            Some(password) => {
+                let escaped = Zeroizing::new(password.replace('\\', "\\\\").replace(':', "\\:"));
+                let line = Zeroizing::new(format!("*:*:*:*:{}\n", escaped.as_str()));
+                command.secret_file("PGPASSFILE", "pgpass", line.as_bytes())
+            }
+            None => Ok(command),
+        }
+    }
+}
+
+fn decode(text: &str) -> Result<String, String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let digit = |c: Option<u8>| c.and_then(|c| char::from(c).to_digit(16));
+        match (digit(bytes.next()), digit(bytes.next())) {
+            (Some(high), Some(low)) => out.push(u8::try_from(high * 16 + low).unwrap_or(b'?')),
+            _ => return Err("the URL has a % that is not followed by two hex digits".to_owned()),
+        }
+    }
+    String::from_utf8(out).map_err(|_| "the URL is not UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_passwords_never_shown() {
+        let url = "postgres://ann:s%3Ac%2Fret@[::1]:5433/My%20db?sslmode=require";
+        let endpoint = Endpoint::parse(url, None).unwrap();
+        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.user.as_str()), ("::1", 5433, "ann"));
+        assert_eq!(endpoint.database, "My db");
+        assert_eq!(endpoint.password.as_ref().unwrap().as_str(), "s:c/ret");
+        assert!(!format!("{endpoint} {endpoint:?}").contains("ret"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_without_the_url() {
+        for (url, said) in [
+            ("postgres://u:hunter2@h", "no database"),
+            ("postgres://u:hunter2@h/d?sslmod=require", "sslmod"),
+            ("postgres://:hunter2@h/d", "no user"),
+            ("mysql://u:hunter2@h/d", "mysql"),
+            ("postgres://u:hunter2@h:99999/d", "port"),
+        ] {
+            let error = Endpoint::parse(url, None).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What PostgreSQL's errors mean to a job.
+//!
+//! Owns the mapping from SQLSTATE to a kind. Promises that a message names the object the server named, and that row content
+//! does not leak: the server's DETAIL and CONTEXT quote rows, so they are left out here and cut from the tools' output.
+
+use engine::{Error, Kind};
+use tokio_postgres::error::SqlState;
+
+/// Turns a driver's error into ours; `what` says what was being done.
+pub(crate) fn from_postgres(what: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    let what = what.into();
+    move |error| map(&what, &error)
+}
+
+/// The kind and text of a server's error.
+pub(crate) fn map(what: &str, error: &tokio_postgres::Error) -> Error {
+    let Some(db) = error.as_db_error() else {
+        return connection_trouble(what, error);
+    };
+    let mut text = format!("{what}: {}", db.message());
+    let named = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
+    for (kind, name) in named {
+        if let Some(name) = name.filter(|name| !db.message().contains(name)) {
+            text.push_str(&format!(" ({kind} {name})"));
+        }
+    }
+    let error = Error::new(kind_of(db.code()), text);
+    match hint_of(db.code()) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn connection_trouble(what: &str, error: &tokio_postgres::Error) -> Error {
+    let mut text = format!("{what}: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        text.push_str(&format!(": {source}"));
+        cause = source.source();
+    }
+    if text.contains("password missing") || text.contains("invalid configuration") {
+        return Error::new(Kind::Config, text)
+            .hint("give a password in LONGSHORE_SOURCE_PASSWORD_FILE, LONGSHORE_TARGET_PASSWORD_FILE or the URL");
+    }
+    if text.contains("error performing TLS handshake") || text.contains("server does not support TLS") {
+        return Error::new(Kind::Config, text).hint("see sslmode and sslrootcert in the URL");
+    }
+    Error::new(Kind::Unavailable, text)
+        .hint("is the server up and reachable from here? The run can be repeated as it is")
+}
+
+fn kind_of(code: &SqlState) -> Kind {
+    let exact = [
+        (SqlState::INVALID_CATALOG_NAME, Kind::NotFound),
+        (SqlState::INSUFFICIENT_PRIVILEGE, Kind::Refused),
+        (SqlState::DUPLICATE_DATABASE, Kind::Exists),
+        (SqlState::UNDEFINED_TABLE, Kind::Changed),
+        (SqlState::UNDEFINED_OBJECT, Kind::Config),
+        (SqlState::UNDEFINED_FILE, Kind::Config),
+        (SqlState::FEATURE_NOT_SUPPORTED, Kind::Unsupported),
+        (SqlState::LOCK_NOT_AVAILABLE, Kind::Unavailable),
+        (SqlState::OBJECT_IN_USE, Kind::Unavailable),
+        (SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, Kind::Unavailable),
+    ];
+    if let Some((_, kind)) = exact.iter().find(|(state, _)| state == code) {
+        return *kind;
+    }
+    match code.code().get(..2) {
+        Some("28") => Kind::Refused,
+        Some("08" | "53" | "57" | "58" | "40" | "55") => Kind::Unavailable,
+        Some("22" | "23" | "XX") => Kind::Data,
+        _ => Kind::Internal,
+    }
+}
+
+fn hint_of(code: &SqlState) -> Option<&'static str> {
+    let hints = [
+        (SqlState::INVALID_PASSWORD, "check the user and the password"),
+        (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, "check the user, and the server's pg_hba.conf"),
+        (
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            "grant the role what is missing (pg_read_all_data is enough to read), or use one that owns the database",
+        ),
+        (SqlState::DISK_FULL, "free space on the database server's disk, then run again"),
+        (SqlState::TOO_MANY_CONNECTIONS, "lower --workers or raise max_connections"),
+        (SqlState::OUT_OF_MEMORY, "the server is out of memory or of lock slots; raise max_locks_per_transaction"),
+        (SqlState::ADMIN_SHUTDOWN, "the server was stopped, or somebody ended our session; run again"),
+        (SqlState::CRASH_SHUTDOWN, "the server crashed; look at its log, then run again"),
+        (SqlState::FEATURE_NOT_SUPPORTED, "this version cannot carry that object"),
+    ];
+    hints.iter().find(|(state, _)| state == code).map(|(_, hint)| *hint)
+}
+
+/// A vendor's tool failed. Lines of its output that quote rows are left out.
+pub(crate) fn from_tool(what: &str, error: process::Error) -> Error {
+    match error {
+        process::Error::Missing { program } => Error::new(Kind::Config, format!("{what}: {program} is not installed"))
+            .hint(
+                "install the PostgreSQL client tools of the server's major version, or name their folder with --tools",
+            ),
+        process::Error::Failed { program, status, stderr_tail } => {
+            let said = without_rows(&stderr_tail);
+            Error::new(kind_of_tool(&stderr_tail), format!("{what}: {program} ended with {status}{said}"))
+        }
+        other => Error::new(Kind::Internal, format!("{what}: {other}")),
+    }
+}
+
+/// What a tool's stderr tells about the kind of trouble. The vendor's tools have one exit code for everything; what they
+/// print of the server's message is all there is to go by, and a wrong guess only changes whether a retry is advised.
+fn kind_of_tool(stderr: &str) -> Kind {
+    let says = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
+    if says(&["permission denied", "must be owner", "must be superuser"]) {
+        return Kind::Refused;
+    }
+    if says(&[
+        "server version mismatch",
+        "unsupported version",
+        "is not available",
+        "unrecognized configuration parameter",
+    ]) {
+        return Kind::Config;
+    }
+    if says(&["is duplicated", "violates ", "is violated by"]) {
+        return Kind::Data;
+    }
+    Kind::Unavailable
+}
+
+fn without_rows(stderr: &str) -> String {
+    let mut quoted = false;
+    let mut kept = Vec::new();
+    for line in stderr.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+        quoted = if ["DETAIL:", "CONTEXT:", "Command was:"].iter().any(|start| line.trim_start().starts_with(start)) {
+            true
+        } else {
+            quoted && line.starts_with([' ', '\t'])
+        };
+        if !quoted {
+            kept.push(line);
+        }
+    }
+    let first = kept.len().saturating_sub(3);
+    kept.iter().skip(first).map(|line| format!("\n    {line}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_quoted_by_a_tool_are_left_out() {
+        let said = without_rows(
+            "pg_restore: error: could not create unique index \"p_pk\"\nDETAIL:  Key (name)=(Jane Doe) is duplicated.\nCommand was: CREATE\n  UNIQUE\n",
+        );
+        assert!(said.contains("p_pk"));
+        assert!(!said.contains("Jane") && !said.contains("UNIQUE"), "{said}");
+    }
+}

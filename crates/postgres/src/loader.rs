@@ -1,0 +1,107 @@
+//! Loaders: one session that copies rows in.
+//!
+//! Owns the COPY of segments into restored tables. A table that one loader loads alone is truncated and loaded frozen in one
+//! transaction, which spares a later vacuum rewriting it; a table that several load is not. Promises that the number of
+//! rows returned is what the server says it took.
+
+use crate::catalog::Table;
+use crate::failure::{from_postgres, map};
+use async_trait::async_trait;
+use bytes::Bytes;
+use engine::{Error, Kind, Loader, StreamName};
+use futures_util::SinkExt;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio_postgres::{Client, CopyInSink};
+
+/// Copies segments in over a session of its own.
+pub(crate) struct SegmentLoader {
+    client: Client,
+    tables: Arc<BTreeMap<StreamName, Table>>,
+    encoding: String,
+    current: Option<Current>,
+    copying: Option<Pin<Box<CopyInSink<Bytes>>>>,
+}
+
+struct Current {
+    stream: StreamName,
+    sql: String,
+    whole: bool,
+}
+
+impl SegmentLoader {
+    pub fn new(client: Client, tables: Arc<BTreeMap<StreamName, Table>>, encoding: String) -> Self {
+        Self { client, tables, encoding, current: None, copying: None }
+    }
+
+    fn what(&self) -> String {
+        match &self.current {
+            Some(current) => format!("load {}", current.stream),
+            None => "load".to_owned(),
+        }
+    }
+}
+
+fn out_of_order() -> Error {
+    Error::new(Kind::Internal, "a loader was used out of order")
+}
+
+#[async_trait]
+impl Loader for SegmentLoader {
+    async fn begin(&mut self, stream: &StreamName, whole: bool) -> Result<(), Error> {
+        let unknown =
+            || Error::new(Kind::Data, format!("the backup holds rows of {stream}, which its catalog does not name"));
+        let table = self.tables.get(stream).ok_or_else(unknown)?;
+        let name = table.qualified();
+        let columns = match table.column_list() {
+            list if list.is_empty() => String::new(),
+            list => format!(" ({list})"),
+        };
+        let freeze = if whole { ", FREEZE" } else { "" };
+        let sql = format!("COPY {name}{columns} FROM STDIN WITH (FORMAT text, ENCODING '{}'{freeze})", self.encoding);
+        self.current = Some(Current { stream: stream.clone(), sql, whole });
+        if whole {
+            // FREEZE needs the table created or truncated in the transaction that loads it.
+            let sql = format!("BEGIN; TRUNCATE ONLY {name}");
+            self.client.batch_execute(&sql).await.map_err(from_postgres(self.what()))?;
+        }
+        Ok(())
+    }
+
+    async fn begin_segment(&mut self) -> Result<(), Error> {
+        let current = self.current.as_ref().ok_or_else(out_of_order)?;
+        let sink = self.client.copy_in(&current.sql).await.map_err(from_postgres(self.what()))?;
+        self.copying = Some(Box::pin(sink));
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
+        let what = self.what();
+        let sink = self.copying.as_mut().ok_or_else(out_of_order)?;
+        match sink.send(Bytes::from(bytes)).await {
+            Ok(()) => Ok(()),
+            // The server refuses by a message that only the end of the COPY delivers; the write itself just fails.
+            Err(error) if error.as_db_error().is_none() => match sink.as_mut().finish().await {
+                Err(reason) => Err(map(&what, &reason)),
+                Ok(_) => Err(map(&what, &error)),
+            },
+            Err(error) => Err(map(&what, &error)),
+        }
+    }
+
+    async fn end_segment(&mut self) -> Result<u64, Error> {
+        let what = self.what();
+        let mut sink = self.copying.take().ok_or_else(out_of_order)?;
+        sink.as_mut().finish().await.map_err(|e| map(&what, &e))
+    }
+
+    async fn commit(&mut self) -> Result<(), Error> {
+        let current = self.current.take().ok_or_else(out_of_order)?;
+        if current.whole {
+            let what = format!("load {}", current.stream);
+            self.client.batch_execute("COMMIT").await.map_err(from_postgres(what))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! Quoting of names and text for SQL.
+//!
+//! Owns the two rules of the language. Promises that what comes out is one identifier or one literal whatever comes in.
+
+/// An identifier, always quoted.
+pub(crate) fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A table's qualified name for SQL.
+pub(crate) fn qualified(schema: &str, name: &str) -> String {
+    format!("{}.{}", ident(schema), ident(name))
+}
+
+/// A string literal, whatever the server's setting of `standard_conforming_strings`.
+pub(crate) fn literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if doubled.contains('\\') { format!(" E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+}
+
+/// A table's name for people and for stream names: quoted only where it must be.
+pub(crate) fn shown(schema: &str, name: &str) -> String {
+    let part = |text: &str| {
+        let plain = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
+            && !text.is_empty()
+            && !text.as_bytes()[0].is_ascii_digit();
+        if plain { text.to_owned() } else { ident(text) }
+    };
+    format!("{}.{}", part(schema), part(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_cannot_be_escaped() {
+        assert_eq!(ident("a\"b"), "\"a\"\"b\"");
+        assert_eq!(literal("it's \\ so"), " E'it''s \\\\ so'");
+        assert_eq!(shown("public", "Weird \"n\""), "public.\"Weird \"\"n\"\"\"");
+        assert_eq!(shown("a", "b_1"), "a.b_1");
+    }
+}

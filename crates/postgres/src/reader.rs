@@ -1,0 +1,108 @@
+//! Readers: one session that copies segments out.
+//!
+//! Owns the COPY and the way around a queue of locks: a reader takes each table's lock without waiting, and when
+//! somebody already waits for a stronger one, it reads that segment over the session that holds our own first lock.
+//! Waiting instead would wait for ever: for someone who waits for us. Promises one call per row, in page order.
+
+use crate::catalog::Table;
+use crate::failure::{from_postgres, map};
+use crate::segments::Range;
+use async_trait::async_trait;
+use engine::{Error, Kind, Reader, RowSink, Segment, StreamName};
+use futures_util::StreamExt;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+/// Tables by stream, and the encoding in which their rows are written.
+#[derive(Debug)]
+pub(crate) struct Readable {
+    pub tables: BTreeMap<StreamName, Table>,
+    pub encoding: String,
+}
+
+/// Reads segments over a session of its own.
+pub(crate) struct SegmentReader {
+    client: Client,
+    readable: Arc<Readable>,
+    /// The session that holds every table's lock, where there is one.
+    leader: Option<Arc<Mutex<Client>>>,
+    locked: HashSet<StreamName>,
+    /// Set when the vendor's dump has failed: reading on would be for nothing.
+    hopeless: Arc<AtomicBool>,
+}
+
+impl SegmentReader {
+    pub fn new(
+        client: Client,
+        readable: Arc<Readable>,
+        leader: Option<Arc<Mutex<Client>>>,
+        hopeless: Arc<AtomicBool>,
+    ) -> Self {
+        Self { client, readable, leader, locked: HashSet::new(), hopeless }
+    }
+
+    /// Locks the table without waiting; false when somebody is in the way.
+    async fn lock(&mut self, table: &Table) -> Result<bool, Error> {
+        let sql = format!("SAVEPOINT l; LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT; RELEASE l", table.qualified());
+        match self.client.batch_execute(&sql).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                self.client.batch_execute("ROLLBACK TO l").await.map_err(from_postgres("go back after a lock"))?;
+                Ok(false)
+            }
+            Err(error) => Err(map(&format!("lock {}", table.stream()), &error)),
+        }
+    }
+}
+
+#[async_trait]
+impl Reader for SegmentReader {
+    async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
+        if self.hopeless.load(Relaxed) {
+            return Err(Error::new(Kind::Unavailable, "the dump of the schema has failed"));
+        }
+        let readable = Arc::clone(&self.readable);
+        let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));
+        let table = readable.tables.get(&segment.stream).ok_or_else(unknown)?;
+        let sql = copy_out(table, &segment.range, &readable.encoding)?;
+        if let Some(leader) = self.leader.clone() {
+            if !self.locked.contains(&segment.stream) {
+                if !self.lock(table).await? {
+                    tracing::debug!(table = %segment.stream, "somebody waits for a stronger lock; reading over the first session");
+                    return copy(&*leader.lock().await, &sql, segment, sink).await;
+                }
+                self.locked.insert(segment.stream.clone());
+            }
+        }
+        copy(&self.client, &sql, segment, sink).await
+    }
+}
+
+fn copy_out(table: &Table, range: &str, encoding: &str) -> Result<String, Error> {
+    let (columns, name, condition) = (table.column_list(), table.qualified(), Range::parse(range)?.condition());
+    Ok(format!(
+        "COPY (SELECT {columns} FROM ONLY {name}{condition}) TO STDOUT WITH (FORMAT text, ENCODING '{encoding}')"
+    ))
+}
+
+/// One message of the protocol is one row ("messages sent from the backend will always correspond to single data
+/// rows", PostgreSQL documentation, "Message Formats", CopyData).
+async fn copy(client: &Client, sql: &str, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
+    let what = || format!("read {} {}", segment.stream, segment.range);
+    let stream = client.copy_out(sql).await.map_err(|e| map(&what(), &e))?;
+    let mut stream = std::pin::pin!(stream);
+    while let Some(message) = stream.next().await {
+        let message = message.map_err(|e| map(&what(), &e))?;
+        let Some(row) = message.strip_suffix(b"\n") else {
+            return Err(Error::new(Kind::Internal, format!("{}: a row without its end", what())));
+        };
+        if sink.push(row) && sink.drain().await.is_err() {
+            return Err(Error::new(Kind::Internal, format!("{}: the rows could not be taken", what())));
+        }
+    }
+    Ok(())
+}

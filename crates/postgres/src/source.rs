@@ -1,0 +1,196 @@
+//! The source: a PostgreSQL database at one moment.
+//!
+//! Owns the order of a backup's reading side: find `pg_dump`; connect; lock, then snapshot; refuse what cannot be
+//! carried; start `pg_dump` in the snapshot; read the catalog; cut segments. And at the end: the dump has ended well, its
+//! list of tables and sequences is ours, the snapshot still lives, counts agree. Only then are the documents handed over.
+
+use crate::archive::{self, SchemaDump};
+use crate::catalog::{self, ARCHIVE, CATALOG, Catalog};
+use crate::connection::{Purpose, RANGE_SCANS, connect, major_version};
+use crate::database::Properties;
+use crate::endpoint::Endpoint;
+use crate::failure::from_postgres;
+use crate::reader::{Readable, SegmentReader};
+use crate::snapshot::{self, Snapshot};
+use crate::{segments, tools, unsupported};
+use async_trait::async_trait;
+use engine::{About, Document, Error, Kind, Plan, Reader, Source, SourceOptions, StreamPlan};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+
+/// The oldest server that can be read in page ranges without scanning a table once per range.
+const OLDEST: u32 = 14;
+
+/// A database being read.
+pub struct PostgresSource {
+    endpoint: Endpoint,
+    about: About,
+    plan: Plan,
+    leader: Arc<Mutex<Client>>,
+    snapshot: Snapshot,
+    catalog: Catalog,
+    readable: Arc<Readable>,
+    dump: SchemaDump,
+    hopeless: Arc<AtomicBool>,
+    cross_count: bool,
+}
+
+impl PostgresSource {
+    /// Connects, locks, takes the snapshot and plans. Every table is locked against change from here on.
+    pub async fn open(endpoint: Endpoint, options: &SourceOptions) -> Result<Self, Error> {
+        let leader = connect(&endpoint, Purpose::Lead, options.lock_timeout_seconds).await?;
+        let major = major_version(&leader).await?;
+        if major < OLDEST {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("{endpoint} is PostgreSQL {major}; {OLDEST} is the oldest that can be backed up"),
+            ));
+        }
+        let folder = options.tools.as_deref();
+        let pg_dump = tools::find("pg_dump", major, folder).await?;
+        let pg_restore = tools::find("pg_restore", pg_dump.major, folder).await?;
+        let snapshot = snapshot::take(&leader).await?;
+        unsupported::refuse(&leader).await?;
+        let hopeless = Arc::new(AtomicBool::new(false));
+        let lock_timeout = options.lock_timeout_seconds;
+        let dump = SchemaDump::start(&endpoint, &pg_dump, pg_restore, &snapshot, lock_timeout, Arc::clone(&hopeless))?;
+        let catalog = read_catalog(&leader, major, dump.major()).await?;
+        let about = about(&endpoint, &catalog);
+        let page_bytes = page_bytes(&leader).await?;
+        leader.batch_execute(RANGE_SCANS).await.map_err(from_postgres("prepare the session"))?;
+        let plan = plan(&catalog, page_bytes, &options.boundaries)?;
+        let encoding = catalog.database.encoding.clone();
+        let tables =
+            catalog.tables.iter().filter(|table| table.has_rows()).map(|table| (table.stream(), table.clone()));
+        let readable = Arc::new(Readable { tables: tables.collect(), encoding });
+        Ok(Self {
+            endpoint,
+            about,
+            plan,
+            leader: Arc::new(Mutex::new(leader)),
+            snapshot,
+            catalog,
+            readable,
+            dump,
+            hopeless,
+            cross_count: options.cross_count,
+        })
+    }
+
+    /// The snapshot must still be the one everything was read in.
+    async fn assert_alive(&self, leader: &Client) -> Result<(), Error> {
+        let lost = || "the session that held the snapshot is gone";
+        let row = leader
+            .query_one("SELECT pg_catalog.pg_current_snapshot()::text", &[])
+            .await
+            .map_err(from_postgres(lost()))?;
+        // Ids of transactions that ended since may have left the list; the moment is named by its bounds.
+        let bounds = |text: &str| text.split(':').take(2).map(str::to_owned).collect::<Vec<_>>();
+        if bounds(row.get(0)) == bounds(&self.catalog.moment.snapshot) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Changed, lost()))
+    }
+
+    async fn count_again(&self, leader: &Client, rows: &BTreeMap<String, u64>) -> Result<(), Error> {
+        for (stream, table) in &self.readable.tables {
+            let sql = format!("SELECT count(*) FROM ONLY {}", table.qualified());
+            let row = leader.query_one(&sql, &[]).await.map_err(from_postgres(format!("count {stream}")))?;
+            let counted = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+            let read = rows.get(stream.as_str()).copied().unwrap_or_default();
+            if counted != read {
+                return Err(Error::new(
+                    Kind::Data,
+                    format!("{stream}: {read} rows were read and {counted} counted in the same snapshot"),
+                )
+                .hint("this is a bug; please report it"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Source for PostgresSource {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
+        let client = connect(&self.endpoint, Purpose::Read, 0).await?;
+        snapshot::join(&client, &self.snapshot).await?;
+        let leader = Some(Arc::clone(&self.leader));
+        Ok(Box::new(SegmentReader::new(client, Arc::clone(&self.readable), leader, Arc::clone(&self.hopeless))))
+    }
+
+    async fn confirm(mut self: Box<Self>, rows: &BTreeMap<String, u64>) -> Result<Vec<Document>, Error> {
+        let archive = self.dump.finish().await?;
+        archive::assert_same_objects(&archive.entries, &self.catalog)?;
+        let leader = Arc::clone(&self.leader);
+        let leader = leader.lock().await;
+        self.assert_alive(&leader).await?;
+        if self.cross_count {
+            self.count_again(&leader, rows).await?;
+        }
+        leader.batch_execute("COMMIT").await.map_err(from_postgres("end the snapshot"))?;
+        let catalog = serde_json::to_vec(&self.catalog)
+            .map_err(|e| Error::new(Kind::Internal, format!("write the catalog: {e}")))?;
+        Ok(vec![
+            Document { name: CATALOG.to_owned(), bytes: catalog },
+            Document { name: ARCHIVE.to_owned(), bytes: archive.bytes },
+        ])
+    }
+}
+
+async fn read_catalog(client: &Client, server_major: u32, dump_major: u32) -> Result<Catalog, Error> {
+    let moment = catalog::read_moment(client).await?;
+    let version = client.query_one("SHOW server_version", &[]).await.map_err(from_postgres("read the version"))?;
+    let row = client.query_one("SELECT current_database()::text", &[]).await.map_err(from_postgres("read the name"))?;
+    Ok(Catalog {
+        version: 1,
+        server_version: version.get(0),
+        server_major,
+        dump_major,
+        moment,
+        database: Properties::read(client, server_major, row.get(0)).await?,
+        has_public: catalog::has_public(client).await?,
+        roles: catalog::read_roles(client).await?,
+        tables: catalog::read_tables(client).await?,
+        sequences: catalog::read_sequences(client).await?,
+    })
+}
+
+async fn page_bytes(client: &Client) -> Result<u64, Error> {
+    let row = client.query_one("SHOW block_size", &[]).await.map_err(from_postgres("read the page size"))?;
+    let text: String = row.get(0);
+    text.parse().map_err(|_| Error::new(Kind::Internal, "the server's page size is not a number"))
+}
+
+fn about(endpoint: &Endpoint, catalog: &Catalog) -> About {
+    About {
+        engine: "postgresql".to_owned(),
+        version: catalog.server_version.clone(),
+        database: endpoint.database().to_owned(),
+        server: endpoint.server(),
+    }
+}
+
+fn plan(catalog: &Catalog, page_bytes: u64, previous: &BTreeMap<String, u64>) -> Result<Plan, Error> {
+    let (mut segments, boundaries) = segments::cut_all(&catalog.tables, page_bytes, previous)?;
+    segments.sort_by(|a, b| (&a.stream, a.at).cmp(&(&b.stream, b.at)));
+    let streams = catalog.tables.iter().filter(|table| table.has_rows()).map(|table| StreamPlan {
+        name: table.stream(),
+        format: table.row_format(&catalog.database.encoding),
+        estimated_bytes: table.table_bytes,
+    });
+    let mut streams: Vec<StreamPlan> = streams.collect();
+    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Plan { streams, segments, boundaries })
+}
