@@ -1,0 +1,135 @@
+//! The backup job: one backup of one source into one repository.
+//!
+//! Owns the road from a database to a manifest: plan, read, store, confirm, commit. Here, and only here, the driver (which
+//! knows rows) and the repository (which knows chunks) meet. Promises that the commit comes last, after the driver has
+//! said that the dump ended well; any failure or signal before it leaves no backup. Refuses nothing itself.
+
+mod args;
+mod plan;
+mod report;
+mod sink;
+mod workers;
+
+pub use args::BackupArgs;
+
+use databases::Address;
+use engine::{About, Document, Source, SourceOptions};
+use jobkit::{Exit, Failure, Kit, Secret};
+use repository::{BeginOptions, Commit, Repository, Session, SourceName, Summary};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Makes one backup and prints what it made.
+pub async fn run(args: BackupArgs, kit: Kit) -> Result<(), Failure> {
+    let address = Address::parse(args.source.expose(), args.source_password.as_ref().map(Secret::expose))?;
+    let name = source_name(args.name.as_deref(), address.database())?;
+    kit.progress.stage("open the repository");
+    let repository = args.repo.open().await?;
+    let options = BeginOptions {
+        source: name,
+        compression: args.compression,
+        program: concat!("longshore ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    let session = Session::begin(&repository, options).await?;
+    let stopped = kit.shutdown.token().clone();
+    let outcome = tokio::select! {
+        biased;
+        () = stopped.cancelled() => None,
+        outcome = Box::pin(copy(&args, &kit, address, &session)) => Some(outcome),
+    };
+    match outcome {
+        None => {
+            session.abandon("interrupted").await;
+            Err(Failure::new(Exit::Interrupted, "the backup was interrupted; nothing was published"))
+        }
+        Some(Err(failure)) => {
+            session.abandon("failed").await;
+            Err(failure)
+        }
+        Some(Ok(copied)) => commit(&kit, &repository, session, copied).await,
+    }
+}
+
+/// What was read and stored, ready to be committed.
+struct Copied {
+    about: About,
+    documents: Vec<Document>,
+    stored: Vec<workers::Stored>,
+    streams: u64,
+    boundaries: BTreeMap<String, u64>,
+}
+
+/// Reads everything and stores it; ends with the driver's word that it was everything.
+async fn copy(args: &BackupArgs, kit: &Kit, address: Address, session: &Session) -> Result<Copied, Failure> {
+    kit.progress.stage("lock tables, take the snapshot");
+    let options = SourceOptions {
+        workers: args.workers.get(),
+        lock_timeout_seconds: args.lock_timeout,
+        cross_count: args.cross_count,
+        boundaries: session.boundaries().clone(),
+        tools: args.tools.clone(),
+    };
+    let source: Box<dyn Source> = address.open_source(&options).await?;
+    let plan = source.plan().clone();
+    let units = plan::units(&plan.segments);
+    let estimated = plan.segments.iter().map(|segment| segment.estimated_bytes).sum();
+    tracing::info!(
+        streams = plan.streams.len(),
+        segments = plan.segments.len(),
+        estimated_bytes = estimated,
+        "reading"
+    );
+    kit.progress.stage("read rows");
+    kit.progress.set_total(estimated, 0);
+    let stored = workers::run(source.as_ref(), session, &plan, units, args.workers.get(), &kit.progress).await?;
+    assert_complete(&plan, &stored)?;
+    kit.progress.stage("confirm the dump");
+    let about = source.about().clone();
+    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+    for segment in &stored {
+        *rows.entry(segment.stream.to_string()).or_default() += segment.digest.rows;
+    }
+    let documents = source.confirm(&rows).await?;
+    Ok(Copied { about, documents, stored, streams: plan.streams.len() as u64, boundaries: plan.boundaries })
+}
+
+/// Every planned segment was stored exactly once: a worker that lost one would otherwise make a smaller backup.
+fn assert_complete(plan: &engine::Plan, stored: &[workers::Stored]) -> Result<(), Failure> {
+    let planned: BTreeSet<_> = plan.segments.iter().map(|segment| (&segment.stream, segment.at)).collect();
+    let done: BTreeSet<_> = stored.iter().map(|segment| (&segment.stream, segment.at)).collect();
+    if planned == done && stored.len() == plan.segments.len() {
+        return Ok(());
+    }
+    let what = format!("{} of {} planned segments were stored", stored.len(), plan.segments.len());
+    Err(Failure::new(Exit::Internal, what))
+}
+
+async fn commit(kit: &Kit, repository: &Repository, session: Session, copied: Copied) -> Result<(), Failure> {
+    kit.progress.stage("commit");
+    let commit = Commit {
+        rows: copied.stored.iter().map(|segment| segment.digest.rows).sum(),
+        segments: copied.stored.into_iter().map(workers::Stored::into_record).collect(),
+        documents: copied.documents.into_iter().map(|document| (document.name, document.bytes)).collect(),
+        about: serde_json::to_value(&copied.about)
+            .map_err(|e| Failure::new(Exit::Internal, "describe the source").because(e))?,
+        streams: copied.streams,
+        boundaries: copied.boundaries,
+    };
+    // From here on a signal no longer stops the job: the few puts that are left take less than the grace period, and
+    // stopping between them would leave the operator without an answer to whether the backup exists.
+    let manifest = session.commit(commit).await?;
+    kit.progress.finish();
+    let summary = Summary::from(&manifest);
+    kit.printer.print(&summary, |summary| report::text(summary, repository.location()))
+}
+
+/// The name to keep backups under: the given one, or the database's.
+fn source_name(given: Option<&str>, database: &str) -> Result<SourceName, Failure> {
+    given.unwrap_or(database).parse().map_err(|error| {
+        let failure = Failure::from(error);
+        if given.is_some() {
+            failure
+        } else {
+            failure.hint(format!("give the backups of {database:?} a name with --name"))
+        }
+    })
+}

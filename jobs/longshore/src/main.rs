@@ -1,0 +1,54 @@
+//! `longshore`: the one binary for people. Links every job and adds what needs no job of its own.
+//!
+//! Owns the list of commands. Everything a command does lives in its job or in `commands/`.
+
+mod commands;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Backups of databases to object storage, and proven restores
+///
+/// Every option can be given as a variable: --repo is LONGSHORE_REPO, or the content of the file that
+/// LONGSHORE_REPO_FILE names. `longshore help exit-codes` prints what the exit codes mean.
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: jobkit::Common,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a repository; checks first what the store can do
+    Init(commands::init::InitArgs),
+    /// Back one database up into a repository
+    Backup(backup::BackupArgs),
+    /// List the backups in a repository
+    List(commands::list::ListArgs),
+    /// Show one backup, table by table
+    Show(commands::show::ShowArgs),
+    /// Bring a backup into a database that does not exist yet or is empty, and prove it
+    Restore(restore::RestoreArgs),
+    /// Print the completion script for a shell
+    Completions(commands::completions::CompletionsArgs),
+    /// Print help on a command, or on the exit codes
+    Help(commands::help::HelpArgs),
+}
+
+fn main() -> ExitCode {
+    jobkit::run_main(
+        |cli: &Cli| &cli.common,
+        async |cli, kit| match cli.command {
+            Command::Init(args) => commands::init::run(args, kit).await,
+            Command::Backup(args) => backup::run(args, kit).await,
+            Command::List(args) => commands::list::run(args, kit).await,
+            Command::Show(args) => commands::show::run(args, kit).await,
+            Command::Restore(args) => restore::run(args, kit).await,
+            Command::Completions(args) => commands::completions::run::<Cli>(&args),
+            Command::Help(args) => commands::help::run::<Cli>(&args),
+        },
+    )
+}

@@ -1,0 +1,47 @@
+//! The options of a restore.
+
+use clap::{Args, ValueEnum};
+use jobkit::{RepoArgs, Secret};
+use serde::Serialize;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// How much is compared before the database is given its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// The number of rows in every table
+    Counts,
+    /// Every row of every table, read back and hashed
+    Content,
+}
+
+/// Options of `restore`. Every one is also a variable: `--no-owner` is `LONGSHORE_NO_OWNER`, or a file named by
+/// `LONGSHORE_NO_OWNER_FILE`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// Where the backups are kept
+    #[command(flatten)]
+    pub repo: RepoArgs,
+    /// The backup: NAME, NAME@latest, NAME@ID or the beginning of an ID
+    #[arg(long, value_name = "NAME[@ID]")]
+    pub from: String,
+    /// The database to make: postgres://USER@HOST:PORT/DATABASE; it must not exist yet, or be empty
+    #[arg(long, value_name = "URL")]
+    pub target: Secret,
+    /// Password for the target; better given in LONGSHORE_TARGET_PASSWORD_FILE than on the command line
+    #[arg(long, value_name = "PASSWORD")]
+    pub target_password: Option<Secret>,
+    /// What is compared with the backup's record before the database gets its name
+    #[arg(long, value_enum, default_value_t = Proof::Counts)]
+    pub prove: Proof,
+    /// Leave owners and grants out: everything belongs to the role that restores
+    #[arg(long)]
+    pub no_owner: bool,
+    /// Connections that load at the same time, and indexes built at the same time
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub workers: NonZeroUsize,
+    /// Folder of the vendor's tools (pg_restore) [default: the usual places]
+    #[arg(long, value_name = "FOLDER")]
+    pub tools: Option<PathBuf>,
+}

@@ -1,0 +1,139 @@
+//! The restore job: one backup into one target, proven.
+//!
+//! Owns the road back: find, check, prepare, load, complete, prove, publish. Promises that the target's name shows nothing
+//! before everything is loaded and compared, and that a failure or a signal at any point removes what was made. Every
+//! chunk is checked against its hash before a row of it reaches the database.
+
+mod args;
+mod load;
+mod proof;
+mod report;
+
+pub use args::{Proof, RestoreArgs};
+
+use databases::Address;
+use engine::{Document, Target, TargetOptions};
+use jobkit::{Exit, Failure, Kit, Secret};
+use repository::{List, Manifest, Repository};
+use std::time::{Duration, Instant};
+use ulid::Ulid;
+
+/// How long removing a half-made database may take, inside the grace period of a stop.
+const DISCARD: Duration = Duration::from_secs(20);
+
+/// Restores one backup and prints what was proven.
+pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let address = Address::parse(args.target.expose(), args.target_password.as_ref().map(Secret::expose))?;
+    let selector = args.from.parse::<repository::Selector>().map_err(Failure::from)?;
+    kit.progress.stage("open the repository");
+    let repository = args.repo.open().await?;
+    let manifest = repository.find(&selector).await?;
+    let backup = Backup::read(&repository, manifest).await?;
+    kit.progress.stage("check the target");
+    let options = TargetOptions {
+        workers: args.workers.get(),
+        no_owner: args.no_owner,
+        run: Ulid::generate().to_string().to_ascii_lowercase().chars().skip(16).collect(),
+        tools: args.tools.clone(),
+    };
+    let mut target = address.open_target(&backup.documents, options).await?;
+    let stopped = kit.shutdown.token().clone();
+    let outcome = tokio::select! {
+        biased;
+        () = stopped.cancelled() => Err(Failure::new(Exit::Interrupted, "the restore was interrupted; the target is as it was")),
+        outcome = Box::pin(restore(&args, &kit, &repository, &backup, target.as_mut())) => outcome,
+    };
+    match outcome {
+        Ok(mut report) => {
+            kit.progress.finish();
+            report.seconds = begun.elapsed().as_secs_f64();
+            kit.printer.print(&report, report::text)
+        }
+        Err(failure) => Err(discard(target.as_mut(), failure).await),
+    }
+}
+
+/// What a restore needs of a backup.
+struct Backup {
+    name: String,
+    manifest: Manifest,
+    lists: Vec<List>,
+    documents: Vec<Document>,
+}
+
+impl Backup {
+    async fn read(repository: &Repository, manifest: Manifest) -> Result<Self, Failure> {
+        let name = format!("{}@{}", manifest.header.source, manifest.header.backup);
+        let lists = repository::read_all(repository, &manifest).await?;
+        let mut documents = Vec::with_capacity(manifest.header.documents.len());
+        for document in &manifest.header.documents {
+            let bytes = repository.read_document(document, &name).await?;
+            documents.push(Document { name: document.name.clone(), bytes });
+        }
+        let backup = Self { name, manifest, lists, documents };
+        backup.assert_totals()?;
+        Ok(backup)
+    }
+
+    /// The lists must say what the manifest says: a list that was left out would be a table that is left out.
+    fn assert_totals(&self) -> Result<(), Failure> {
+        let (mut segments, mut rows, mut bytes) = (0, 0, 0);
+        for segment in self.lists.iter().flat_map(|list| &list.segments) {
+            segments += 1;
+            rows += load::digest_of(segment)?.rows;
+            bytes += segment.bytes;
+        }
+        let totals = &self.manifest.header.totals;
+        if (segments, rows, bytes) == (totals.segments, totals.rows, totals.bytes) {
+            return Ok(());
+        }
+        let what = format!("the lists of {} hold {rows} rows, and its manifest says {}", self.name, totals.rows);
+        Err(Failure::new(Exit::Data, what).hint("restore another backup"))
+    }
+}
+
+async fn restore(
+    args: &RestoreArgs,
+    kit: &Kit,
+    repository: &Repository,
+    backup: &Backup,
+    target: &mut dyn Target,
+) -> Result<report::Report, Failure> {
+    kit.progress.stage("make the schema");
+    let notes = target.prepare().await?;
+    for note in &notes {
+        tracing::info!("{note}");
+    }
+    kit.progress.stage("load rows");
+    kit.progress.set_total(backup.manifest.header.totals.bytes, backup.manifest.header.totals.rows);
+    let units = load::units(&backup.lists, args.workers.get());
+    load::run(target, repository, &backup.name, units, args.workers.get(), &kit.progress).await?;
+    kit.progress.stage("build indexes and constraints");
+    target.complete().await?;
+    kit.progress.stage(match args.prove {
+        Proof::Counts => "count rows",
+        Proof::Content => "read everything back and compare",
+    });
+    let verdicts = proof::prove(target, &backup.lists, args.prove, args.workers.get(), &kit.progress).await?;
+    kit.progress.stage("publish");
+    let conclusion = target.publish().await?;
+    Ok(report::Report::new(&backup.manifest, conclusion, args.prove, &verdicts, notes))
+}
+
+/// Removes what was made. What could not be removed is said, with its name, beside what went wrong first.
+async fn discard(target: &mut dyn Target, failure: Failure) -> Failure {
+    match tokio::time::timeout(DISCARD, target.discard()).await {
+        Ok(Ok(())) => failure,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the half-made database could not be removed; the next restore into the same target will");
+            failure
+        }
+        Err(_) => {
+            tracing::warn!(
+                "the half-made database could not be removed in time; the next restore into the same target will"
+            );
+            failure
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Loading: chunks from the repository into the target, over several connections.
+//!
+//! Owns the grouping of segments into units and the queue. Promises that rows arrive in the order of their chunks, that the
+//! number of rows the server took is the number the backup recorded, segment by segment, and that the first failure stops
+//! all loaders.
+
+use engine::{Digest, Loader, StreamName, Target};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jobkit::{Exit, Failure, Progress};
+use repository::{ChunkRef, List, Repository, SegmentRecord};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+
+/// Chunks read ahead of the one being loaded, per loader.
+const READ_AHEAD: usize = 2;
+/// A table of at most this many bytes is always loaded by one loader, in one transaction.
+const SMALL_TABLE: u64 = 64 << 20;
+
+/// What one loader loads in one go: a whole table, or one segment of a large one.
+#[derive(Debug, Clone)]
+pub(crate) struct Unit {
+    stream: StreamName,
+    whole: bool,
+    bytes: u64,
+    segments: Vec<(SegmentRecord, Vec<ChunkRef>)>,
+}
+
+/// The digest a backup recorded for a segment.
+pub(crate) fn digest_of(segment: &SegmentRecord) -> Result<Digest, Failure> {
+    segment.digest.parse().map_err(|e| {
+        Failure::new(Exit::Data, format!("the record of {} {} is not readable", segment.stream, segment.range))
+            .because(e)
+    })
+}
+
+/// Whole tables where they fit into one loader's share, segments where they do not; the largest first.
+pub(crate) fn units(lists: &[List], workers: usize) -> Vec<Unit> {
+    let mut tables: BTreeMap<&str, Vec<(&SegmentRecord, &[ChunkRef])>> = BTreeMap::new();
+    for (list, segment) in lists.iter().flat_map(|list| list.segments.iter().map(move |segment| (list, segment))) {
+        tables.entry(&segment.stream).or_default().push((segment, list.refs_of(segment)));
+    }
+    let total: u64 = tables.values().flatten().map(|(segment, _)| segment.bytes).sum();
+    let most = SMALL_TABLE.max(total / (2 * workers.max(1) as u64));
+    let mut units = Vec::new();
+    for (name, segments) in tables {
+        let bytes = segments.iter().map(|(segment, _)| segment.bytes).sum();
+        let owned = |(segment, refs): &(&SegmentRecord, &[ChunkRef])| ((*segment).clone(), refs.to_vec());
+        let stream = StreamName::new(name);
+        if bytes <= most {
+            let segments = segments.iter().map(owned).collect();
+            units.push(Unit { stream, whole: true, bytes, segments });
+            continue;
+        }
+        units.extend(segments.iter().map(|segment| Unit {
+            stream: stream.clone(),
+            whole: false,
+            bytes: segment.0.bytes,
+            segments: vec![owned(segment)],
+        }));
+    }
+    units.sort_by_key(|unit| std::cmp::Reverse(unit.bytes));
+    units
+}
+
+type Queue = Arc<Mutex<VecDeque<Unit>>>;
+
+/// Loads all units over up to `workers` connections.
+pub(crate) async fn run(
+    target: &dyn Target,
+    repository: &Repository,
+    backup: &str,
+    units: Vec<Unit>,
+    workers: usize,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let workers = workers.min(units.len());
+    let queue: Queue = Arc::new(Mutex::new(units.into()));
+    let mut running = JoinSet::new();
+    for _ in 0..workers {
+        let source = Chunks { repository: repository.clone(), backup: backup.to_owned(), progress: progress.clone() };
+        running.spawn(work(target.loader().await?, Arc::clone(&queue), source));
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.map_err(|e| Failure::new(Exit::Internal, "a loader died").because(e))??;
+    }
+    Ok(())
+}
+
+struct Chunks {
+    repository: Repository,
+    backup: String,
+    progress: Progress,
+}
+
+async fn work(mut loader: Box<dyn Loader>, queue: Queue, chunks: Chunks) -> Result<(), Failure> {
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    while let Some(unit) = next() {
+        loader.begin(&unit.stream, unit.whole).await?;
+        for (segment, refs) in &unit.segments {
+            load_segment(loader.as_mut(), segment, refs, &chunks).await?;
+        }
+        loader.commit().await?;
+    }
+    Ok(())
+}
+
+async fn load_segment(
+    loader: &mut dyn Loader,
+    segment: &SegmentRecord,
+    refs: &[ChunkRef],
+    chunks: &Chunks,
+) -> Result<(), Failure> {
+    let expected = digest_of(segment)?.rows;
+    if expected == 0 && refs.is_empty() {
+        return Ok(());
+    }
+    loader.begin_segment().await?;
+    let read = |chunk: ChunkRef| async move { chunks.repository.read_chunk(&chunk, &chunks.backup).await };
+    let mut coming = std::pin::pin!(stream::iter(refs.to_vec()).map(read).buffered(READ_AHEAD));
+    while let Some(bytes) = coming.try_next().await? {
+        let len = bytes.len() as u64;
+        loader.write(bytes).await?;
+        chunks.progress.add(0, len);
+    }
+    let rows = loader.end_segment().await?;
+    chunks.progress.add(rows, 0);
+    if rows == expected {
+        return Ok(());
+    }
+    let what = format!(
+        "{} {}: the server took {rows} rows, and the backup recorded {expected}",
+        segment.stream, segment.range
+    );
+    Err(Failure::new(Exit::Data, what))
+}
