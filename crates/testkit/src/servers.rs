@@ -1,0 +1,18 @@
+//! Owns the real servers of a test process: one of each kind and version, started at first use and shared by all tests;
+//! and private ones for tests that kill them. What keeps tests apart is a database or a bucket each.
+
+mod objects;
+mod postgres;
+
+pub use objects::{ACCESS_KEY, ObjectServer, SECRET_KEY, garage, minio};
+pub(crate) use postgres::image as postgres_image;
+pub use postgres::{PostgresServer, TestDatabase, own, postgres};
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A name that no other test of this or another process uses: at most 40 characters of `[a-z0-9_-]`.
+fn unique_name(prefix: &str, separator: char) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}{separator}{}{separator}{next}", std::process::id())
+}
