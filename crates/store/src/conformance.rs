@@ -25,7 +25,7 @@ const PARALLEL: usize = 16;
 ///
 /// # Panics
 /// Where the store breaks the contract.
-pub async fn suite<S: Store, F: Future<Output = Arc<S>>>(make: impl Fn() -> F) {
+pub async fn suite<F: Future<Output = Arc<dyn Store>>>(make: impl Fn() -> F) {
     println!("conformance: one object, created, read, deleted");
     Case(make().await).one_object().await;
     println!("conformance: create is create-only and keeps the old bytes");
@@ -50,7 +50,7 @@ pub async fn suite<S: Store, F: Future<Output = Arc<S>>>(make: impl Fn() -> F) {
     Case(make().await).probe().await;
 }
 
-struct Case<S>(Arc<S>);
+struct Case(Arc<dyn Store>);
 
 fn key(text: &str) -> Key {
     ok("parse a key", Key::parse(text))
@@ -77,7 +77,7 @@ fn pattern(len: usize) -> Bytes {
     (0u32..).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).take(len).collect()
 }
 
-impl<S: Store> Case<S> {
+impl Case {
     async fn put(&self, name: &str, body: Bytes) -> Result<(), Error> {
         let hash = Sha256::digest(&body).into();
         self.0.create(&key(name), body, &hash).await

@@ -150,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn passes_the_suite() {
-        conformance::suite(async || std::sync::Arc::new(Memory::new())).await;
+        conformance::suite(async || std::sync::Arc::new(Memory::new()) as std::sync::Arc<dyn crate::Store>).await;
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ async fn passes_the_suite() {
     conformance::suite(async || {
         let root = scratch.path().join(made.fetch_add(1, Ordering::Relaxed).to_string());
         fs::create_dir(&root).unwrap();
-        Arc::new(Directory::new(&root))
+        Arc::new(Directory::new(&root)) as Arc<dyn crate::Store>
     })
     .await;
 }

@@ -286,7 +286,7 @@ async fn real_server() {
             sha256_checksum: made.load(Ordering::Relaxed).is_multiple_of(2),
             ..Profile::default()
         });
-        Arc::new(store)
+        Arc::new(store) as Arc<dyn crate::Store>
     })
     .await;
 }
