@@ -69,14 +69,13 @@ impl Reader for SegmentReader {
         let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));
         let table = readable.tables.get(&segment.stream).ok_or_else(unknown)?;
         let sql = copy_out(table, &segment.range, &readable.encoding)?;
-        if let Some(leader) = self.leader.clone() {
-            if !self.locked.contains(&segment.stream) {
-                if !self.lock(table).await? {
-                    tracing::debug!(table = %segment.stream, "somebody waits for a stronger lock; reading over the first session");
-                    return copy(&*leader.lock().await, &sql, segment, sink).await;
-                }
-                self.locked.insert(segment.stream.clone());
+        let unlocked = self.leader.clone().filter(|_| !self.locked.contains(&segment.stream));
+        if let Some(leader) = unlocked {
+            if !self.lock(table).await? {
+                tracing::debug!(table = %segment.stream, "somebody waits for a stronger lock; reading over the first session");
+                return copy(&*leader.lock().await, &sql, segment, sink).await;
             }
+            self.locked.insert(segment.stream.clone());
         }
         copy(&self.client, &sql, segment, sink).await
     }

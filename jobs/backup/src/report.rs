@@ -2,12 +2,10 @@
 
 use jobkit::format::{bytes, count, duration};
 use repository::Summary;
-use std::time::Duration;
 
 /// A few lines: what was backed up, how much, how long, and where it is.
 pub(crate) fn text(summary: &Summary, location: &str) -> String {
     let took = summary.finished.duration_since(summary.started).unsigned_abs();
-    let took = Duration::try_from(took).unwrap_or_default();
     let saved = match (summary.reused_chunks, summary.chunks) {
         (0, _) => String::new(),
         (reused, all) => format!(", {} of {} chunks were there already", count(reused), count(all)),

@@ -1,0 +1,96 @@
+//! G7: a chunk, list or manifest that is flipped, truncated or missing is found and named, and no database is left.
+
+use crate::place::{LARGE, Place, Target, assert_failed, assert_nothing_made};
+use std::path::{Path, PathBuf};
+use testkit::servers::{TestDatabase, postgres};
+
+/// What is done to an object.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    Flip,
+    Truncate,
+    Remove,
+}
+
+fn damage(path: &Path, damage: Damage, seed: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    match damage {
+        Damage::Flip => {
+            let at = (seed * 7919) % (bytes.len() * 8);
+            bytes[at / 8] ^= 1 << (at % 8);
+            std::fs::write(path, bytes).unwrap();
+        }
+        Damage::Truncate => {
+            bytes.truncate((seed * 104_729) % bytes.len());
+            std::fs::write(path, bytes).unwrap();
+        }
+        Damage::Remove => std::fs::remove_file(path).unwrap(),
+    }
+}
+
+async fn backed_up() -> (TestDatabase, Place) {
+    let db = postgres(15).await.create_database().await;
+    db.exec(LARGE).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    (db, place)
+}
+
+/// Every object of every kind, each damaged in each way once: restore fails with exit 65, names it, leaves no database.
+#[tokio::test]
+async fn a_restore_finds_and_names_every_damaged_object() {
+    let (db, place) = backed_up().await;
+    let target = Target::of(&db);
+    let chunks = place.objects("chunks");
+    assert!(chunks.len() > 8, "the test needs several chunks, there are {}", chunks.len());
+    // The first, the last and some between: every chunk is read by the same code.
+    let some_chunks = chunks.iter().step_by(chunks.len() / 4).chain(chunks.last());
+    let (lists, manifests) = (place.objects("lists"), place.objects("manifests"));
+    let objects: Vec<PathBuf> = some_chunks.chain(&lists).chain(&manifests).cloned().collect();
+    for (seed, path) in objects.iter().enumerate() {
+        let whole = std::fs::read(path).unwrap();
+        for kind in [Damage::Flip, Damage::Truncate, Damage::Remove] {
+            damage(path, kind, seed + 1);
+            let outcome = place.restore(&target.url).run().await;
+            let is_manifest = path.starts_with(place.path().join("manifests"));
+            match kind {
+                // Without its manifest a backup does not exist: that is what it means, and it is said.
+                Damage::Remove if is_manifest => drop(assert_failed(outcome, 66, "no backup of app")),
+                _ => {
+                    let name = path.strip_prefix(place.path()).unwrap().display().to_string();
+                    assert_failed(outcome, 65, &name);
+                }
+            }
+            assert_nothing_made(&db, &target.name).await;
+            std::fs::write(path, &whole).unwrap();
+        }
+    }
+    place.restore(&target.url).run().await.success();
+}
+
+/// A damaged manifest is not a shorter list: `list` says so, by name.
+#[tokio::test]
+async fn a_damaged_manifest_fails_the_listing_by_name() {
+    let (_db, place) = backed_up().await;
+    let manifest = place.objects("manifests").remove(0);
+    damage(&manifest, Damage::Flip, 3);
+    let name = manifest.file_name().unwrap().to_string_lossy().into_owned();
+    assert_failed(place.job(["list"]).run().await, 65, &name);
+}
+
+/// Damage in the last backup must not keep the next one from being made, nor get into it where it is noticed.
+#[tokio::test]
+async fn damage_in_the_last_backup_does_not_stop_the_next() {
+    for folder in ["manifests", "lists", "hints"] {
+        let (db, place) = backed_up().await;
+        damage(&place.objects(folder)[0], Damage::Flip, 5);
+        let next = place.backup(&db.url()).run().await.success().json();
+        let target = Target::of(&db);
+        let from = format!("app@{}", next["id"].as_str().unwrap());
+        let job = place
+            .job(["restore", "--prove", "content"])
+            .env("LONGSHORE_TARGET", &target.url)
+            .env("LONGSHORE_FROM", from);
+        job.run().await.success();
+    }
+}

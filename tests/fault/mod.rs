@@ -1,0 +1,10 @@
+//! What the product does when something goes wrong. Each test asserts what is absent besides the error and its code.
+
+mod corruption;
+mod directory;
+mod kill;
+mod objects;
+mod schema;
+mod server;
+mod target;
+mod tools;

@@ -1,0 +1,82 @@
+//! The schema changes underneath: before, at and after the moment our locks are taken.
+
+use crate::place::{LARGE, Place, Target, assert_failed};
+use testkit::proxy::{Direction, Tcp};
+use testkit::servers::postgres;
+use testkit::sql;
+
+/// Somebody holds a table exclusively when the backup begins. It waits, no longer than it was told to, and says who.
+#[tokio::test]
+async fn a_table_locked_by_another_session_is_exit_69_by_name() {
+    let db = postgres(15).await.create_database().await;
+    db.exec("create table free (x int); create table held (x int)").await;
+    let other = sql::connect(&db.url()).await;
+    other.batch_execute("begin; lock table held in access exclusive mode").await.unwrap();
+    let place = Place::new().await;
+    let outcome = place.backup(&db.url()).env("LONGSHORE_LOCK_TIMEOUT", "1").run().await;
+    assert_failed(outcome, 69, "public.held is locked by process");
+    place.assert_no_manifest();
+}
+
+/// A table dropped, truncated or altered by a transaction that commits while the backup waits for its lock: the backup
+/// starts over and shows the moment after.
+#[tokio::test]
+async fn changes_before_the_lock_are_all_in_the_backup() {
+    for (change, check, expected) in [
+        ("drop table held", "select count(*) from pg_class where relname = 'held'", "0"),
+        ("truncate held", "select count(*) from held", "0"),
+        ("alter table held add y int default 5", "select sum(y) from held", "15"),
+        ("alter table held alter x type text using 'n' || x", "select max(x) from held", "n3"),
+        ("alter table held rename to kept", "select count(*) from kept", "3"),
+    ] {
+        let db = postgres(15).await.create_database().await;
+        db.exec("create table held (x int); insert into held values (1), (2), (3)").await;
+        let other = sql::connect(&db.url()).await;
+        other.batch_execute(&format!("begin; {change}")).await.unwrap();
+        let place = Place::new().await;
+        let running = place.backup(&db.url()).spawn();
+        let waits = "select count(*) from pg_locks l join pg_class c on c.oid = l.relation join pg_stat_activity a using (pid) \
+                     where not l.granted and a.application_name = 'longshore' and a.datname = current_database()";
+        // Over a session of its own: the one with the change must not take part.
+        while sql::value(&db.url(), waits).await == "0" {
+            assert!(running.is_running(), "the backup did not wait for the lock: {}", running.stderr());
+        }
+        other.batch_execute("commit").await.unwrap();
+        running.wait().await.success();
+        let target = Target::of(&db);
+        place.restore(&target.url).run().await.success();
+        assert_eq!(sql::value(&target.url, check).await, expected, "{change}");
+    }
+}
+
+/// Once the locks are ours nobody can change a table under us: the change waits, and the backup shows the moment before.
+/// That somebody waits must not stop our own readers either, which take their locks behind that queue.
+#[tokio::test]
+async fn changes_after_the_lock_wait_and_are_not_in_the_backup() {
+    for change in ["truncate large", "drop table large", "alter table large add y int default 5"] {
+        let db = postgres(15).await.create_database().await;
+        db.exec(LARGE).await;
+        let proxy = Tcp::start(&db.server.host, db.server.port).await;
+        let place = Place::new().await;
+        let running = place.backup(&db.url_at_port(proxy.port())).spawn();
+        proxy.wait_for_bytes(Direction::ToClient, 2 << 20).await;
+        proxy.stall();
+        let other = sql::connect(&db.url()).await;
+        let changed = tokio::spawn({
+            let change = change.to_owned();
+            async move { other.batch_execute(&change).await }
+        });
+        let waits = "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock' and relation = 'large'::regclass";
+        while db.value(waits).await == "0" {
+            assert!(!changed.is_finished(), "{change} did not wait: the lock was not ours");
+        }
+        proxy.pass();
+        running.wait().await.success();
+        changed.await.unwrap().unwrap();
+        let target = Target::of(&db);
+        place.restore(&target.url).run().await.success();
+        assert_eq!(sql::value(&target.url, "select count(*) from large").await, "100000", "{change}");
+        let columns = "select count(*) from pg_attribute where attrelid = 'large'::regclass and attname = 'y'";
+        assert_eq!(sql::value(&target.url, columns).await, "0", "{change}");
+    }
+}
