@@ -63,7 +63,7 @@ async fn a_terminated_session_makes_no_backup_whichever_it_is() {
         );
         db.exec(&kill).await;
         proxy.pass();
-        assert_failed(running.wait().await, 69, "terminating connection");
+        assert_failed(running.wait().await, 69, "hint");
         place.assert_no_manifest();
     }
 }

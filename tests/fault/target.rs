@@ -79,7 +79,7 @@ async fn rows_that_violate_a_constraint_fail_by_name_and_without_the_row() {
     let db = postgres(15).await.create_database().await;
     db.exec(
         "create table people (name text); insert into people values ('Jane Canary'), ('Jane Canary');
-         create unique index concurrently people_name on people (name) where name <> 'Jane Canary';
+         create unique index people_name on people (name) where name <> 'Jane Canary';
          update pg_index set indpred = null where indexrelid = 'people_name'::regclass",
     )
     .await;

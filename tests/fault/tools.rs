@@ -74,6 +74,5 @@ async fn a_pg_dump_that_left_a_table_out_makes_no_backup() {
 
 #[tokio::test]
 async fn a_pg_dump_that_wrote_nothing_makes_no_backup() {
-    let outcome = "the schema";
-    fails(&version(15, "exit 0"), &real("pg_restore"), 70, outcome).await;
+    fails(&version(15, "exit 0"), &real("pg_restore"), 70, "read the dumped schema").await;
 }

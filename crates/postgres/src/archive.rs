@@ -13,8 +13,7 @@ use crate::tools::Tool;
 use engine::{Error, Kind};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use tokio::task::JoinHandle;
 
 /// Most bytes of a schema archive that are taken into memory; a schema of 10,000 tables takes some 20 MiB.
@@ -39,23 +38,46 @@ pub(crate) struct Entry {
     pub name: String,
 }
 
+/// Why the dump failed, once it has: readers look, because reading on would be for nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DumpFailure(Arc<OnceLock<(Kind, String, Option<String>)>>);
+
+impl DumpFailure {
+    /// Fails with the dump's error, if it has one.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.0.get() {
+            None => Ok(()),
+            Some((kind, what, hint)) => {
+                let mut error = Error::new(*kind, what);
+                error.hint.clone_from(hint);
+                Err(error)
+            }
+        }
+    }
+
+    fn set(&self, error: Error) {
+        // The first reason stays.
+        drop(self.0.set((error.kind, error.what, error.hint)));
+    }
+}
+
 /// `pg_dump` at work.
 pub(crate) struct SchemaDump {
     tool: Tool,
     pg_restore: Tool,
     folder: tempfile::TempDir,
-    running: Option<JoinHandle<Result<process::Output, process::Error>>>,
+    failure: DumpFailure,
+    running: Option<JoinHandle<()>>,
 }
 
 impl SchemaDump {
-    /// Starts `pg_dump` in the snapshot. When it fails `hopeless` is set, so that readers stop early.
+    /// Starts `pg_dump` in the snapshot.
     pub fn start(
         endpoint: &Endpoint,
         tool: &Tool,
         pg_restore: Tool,
         snapshot: &Snapshot,
         lock_timeout_seconds: u64,
-        hopeless: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
         let folder = private_folder()?;
         let wait = lock_timeout_seconds.saturating_mul(1000);
@@ -68,12 +90,19 @@ impl SchemaDump {
             .env("PGOPTIONS", "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0");
         let failed = |e| from_tool("dump the schema", e);
         let mut child = endpoint.lend(command).and_then(process::Command::spawn).map_err(failed)?;
+        let failure = DumpFailure::default();
+        let noted = failure.clone();
         let running = tokio::spawn(async move {
-            let ended = child.wait().await;
-            hopeless.store(ended.is_err(), Relaxed);
-            ended
+            if let Err(error) = child.wait().await {
+                noted.set(from_tool("dump the schema", error));
+            }
         });
-        Ok(Self { tool: tool.clone(), pg_restore, folder, running: Some(running) })
+        Ok(Self { tool: tool.clone(), pg_restore, folder, failure, running: Some(running) })
+    }
+
+    /// Where readers see that the dump has failed.
+    pub fn failure(&self) -> DumpFailure {
+        self.failure.clone()
     }
 
     /// Major version of the `pg_dump`.
@@ -85,8 +114,9 @@ impl SchemaDump {
     pub async fn finish(&mut self) -> Result<Archive, Error> {
         let gone = || Error::new(Kind::Internal, "the dump of the schema was lost");
         let running = self.running.as_mut().ok_or_else(gone)?;
-        running.await.map_err(|_| gone())?.map_err(|e| from_tool("dump the schema", e))?;
+        running.await.map_err(|_| gone())?;
         self.running = None;
+        self.failure.check()?;
         let path = self.folder.path().join("schema");
         let unreadable = |e: std::io::Error| Error::new(Kind::Internal, format!("read the dumped schema: {e}"));
         let len = tokio::fs::metadata(&path).await.map_err(unreadable)?.len();

@@ -4,6 +4,7 @@
 //! somebody already waits for a stronger one, it reads that segment over the session that holds our own first lock.
 //! Waiting instead would wait for ever: for someone who waits for us. Promises one call per row, in page order.
 
+use crate::archive::DumpFailure;
 use crate::catalog::Table;
 use crate::failure::{from_postgres, map};
 use crate::segments::Range;
@@ -12,7 +13,6 @@ use engine::{Error, Kind, Reader, RowSink, Segment, StreamName};
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -31,18 +31,13 @@ pub(crate) struct SegmentReader {
     /// The session that holds every table's lock, where there is one.
     leader: Option<Arc<Mutex<Client>>>,
     locked: HashSet<StreamName>,
-    /// Set when the vendor's dump has failed: reading on would be for nothing.
-    hopeless: Arc<AtomicBool>,
+    /// Whether the vendor's dump has failed: reading on would be for nothing.
+    dump: DumpFailure,
 }
 
 impl SegmentReader {
-    pub fn new(
-        client: Client,
-        readable: Arc<Readable>,
-        leader: Option<Arc<Mutex<Client>>>,
-        hopeless: Arc<AtomicBool>,
-    ) -> Self {
-        Self { client, readable, leader, locked: HashSet::new(), hopeless }
+    pub fn new(client: Client, readable: Arc<Readable>, leader: Option<Arc<Mutex<Client>>>, dump: DumpFailure) -> Self {
+        Self { client, readable, leader, locked: HashSet::new(), dump }
     }
 
     /// Locks the table without waiting; false when somebody is in the way.
@@ -62,9 +57,7 @@ impl SegmentReader {
 #[async_trait]
 impl Reader for SegmentReader {
     async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
-        if self.hopeless.load(Relaxed) {
-            return Err(Error::new(Kind::Unavailable, "the dump of the schema has failed"));
-        }
+        self.dump.check()?;
         let readable = Arc::clone(&self.readable);
         let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));
         let table = readable.tables.get(&segment.stream).ok_or_else(unknown)?;

@@ -90,5 +90,12 @@ async fn lock_trouble(client: &Client, batch: &[TableKey], error: &tokio_postgre
 /// Lets another session see the snapshot.
 pub(crate) async fn join(client: &Client, snapshot: &Snapshot) -> Result<(), Error> {
     let sql = format!("{BEGIN_SNAPSHOT}; SET TRANSACTION SNAPSHOT {}", literal(&snapshot.id));
-    client.batch_execute(&sql).await.map_err(from_postgres("join the snapshot"))
+    client.batch_execute(&sql).await.map_err(|error| {
+        // The server knows a snapshot as long as the session that exported it lives.
+        if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) {
+            return Error::new(Kind::Unavailable, "join the snapshot: the session that held it is gone")
+                .hint("the server or something between ended our first session; run again");
+        }
+        map("join the snapshot", &error)
+    })
 }

@@ -17,7 +17,6 @@ use async_trait::async_trait;
 use engine::{About, Document, Error, Kind, Plan, Reader, Source, SourceOptions, StreamPlan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
@@ -34,7 +33,6 @@ pub struct PostgresSource {
     catalog: Catalog,
     readable: Arc<Readable>,
     dump: SchemaDump,
-    hopeless: Arc<AtomicBool>,
     cross_count: bool,
 }
 
@@ -54,9 +52,8 @@ impl PostgresSource {
         let pg_restore = tools::find("pg_restore", pg_dump.major, folder).await?;
         let snapshot = snapshot::take(&leader).await?;
         unsupported::refuse(&leader).await?;
-        let hopeless = Arc::new(AtomicBool::new(false));
         let lock_timeout = options.lock_timeout_seconds;
-        let dump = SchemaDump::start(&endpoint, &pg_dump, pg_restore, &snapshot, lock_timeout, Arc::clone(&hopeless))?;
+        let dump = SchemaDump::start(&endpoint, &pg_dump, pg_restore, &snapshot, lock_timeout)?;
         let catalog = read_catalog(&leader, major, dump.major()).await?;
         let about = about(&endpoint, &catalog);
         let page_bytes = page_bytes(&leader).await?;
@@ -75,7 +72,6 @@ impl PostgresSource {
             catalog,
             readable,
             dump,
-            hopeless,
             cross_count: options.cross_count,
         })
     }
@@ -127,7 +123,7 @@ impl Source for PostgresSource {
         let client = connect(&self.endpoint, Purpose::Read, 0).await?;
         snapshot::join(&client, &self.snapshot).await?;
         let leader = Some(Arc::clone(&self.leader));
-        Ok(Box::new(SegmentReader::new(client, Arc::clone(&self.readable), leader, Arc::clone(&self.hopeless))))
+        Ok(Box::new(SegmentReader::new(client, Arc::clone(&self.readable), leader, self.dump.failure())))
     }
 
     async fn confirm(mut self: Box<Self>, rows: &BTreeMap<String, u64>) -> Result<Vec<Document>, Error> {

@@ -4,7 +4,7 @@
 //! database; schema before data; loaders; indexes and constraints; sequence values; statistics; then the rename. Promises that
 //! all checks that can be made before writing are made before writing.
 
-use crate::archive::{self, Section, private_folder};
+use crate::archive::{self, DumpFailure, Section, private_folder};
 use crate::catalog::{ARCHIVE, CATALOG, Catalog, Table};
 use crate::connection::{Purpose, connect};
 use crate::database::missing_roles;
@@ -20,7 +20,6 @@ use async_trait::async_trait;
 use engine::{Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use tokio_postgres::Client;
 
 /// A database being restored.
@@ -165,8 +164,7 @@ impl Target for PostgresTarget {
     async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
         let client = connect(&self.scratch.endpoint, Purpose::Read, 60).await?;
         let readable = Readable { tables: (*self.tables).clone(), encoding: self.catalog.database.encoding.clone() };
-        let hopeful = Arc::new(AtomicBool::new(false));
-        Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, hopeful)))
+        Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, DumpFailure::default())))
     }
 
     async fn publish(&mut self) -> Result<Conclusion, Error> {
