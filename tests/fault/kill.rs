@@ -1,6 +1,7 @@
 //! kill -9 of the job at any moment: nothing half-made shows, and the next run works.
 
 use crate::place::{LARGE, Place, Target, databases_like};
+use testkit::proxy::{Direction, Tcp};
 use testkit::servers::postgres;
 use testkit::{Job, Signal};
 
@@ -27,6 +28,27 @@ async fn a_backup_killed_at_any_moment_is_not_listed_and_the_next_one_works() {
     }
     place.backup(&db.url()).run().await.success();
     assert_eq!(place.listed().await.len(), complete + 1);
+    let target = Target::of(&db);
+    place.restore(&target.url).run().await.success();
+}
+
+/// Moments by how many bytes have passed: inside the reading, where stages say nothing.
+#[tokio::test]
+async fn a_backup_killed_after_any_number_of_bytes_is_not_listed() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(LARGE).await;
+    let proxy = Tcp::start(&db.server.host, db.server.port).await;
+    let place = Place::new().await;
+    // Powers of three: early and late moments alike, the same ones in every run.
+    for bytes in (6..=15).map(|n| 3_u64.pow(n)).chain([20_000_000, 28_000_000]) {
+        let before = proxy.passed(Direction::ToClient);
+        let running = place.backup(&db.url_at_port(proxy.port())).spawn();
+        proxy.wait_for_bytes(Direction::ToClient, before + bytes).await;
+        running.signal(Signal::Kill);
+        running.wait().await;
+        assert!(place.listed().await.is_empty(), "killed after {bytes} bytes");
+    }
+    place.backup(&db.url()).run().await.success();
     let target = Target::of(&db);
     place.restore(&target.url).run().await.success();
 }

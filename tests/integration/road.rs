@@ -205,3 +205,18 @@ async fn missing_roles_are_listed_and_can_be_left_out() {
     assert_eq!(sql::value(&target.url, "select count(*) from t").await, "1");
     db.exec(&format!("drop owned by {role}; drop role {role}")).await;
 }
+
+/// Tables that one loader loads alone are loaded frozen: no vacuum has to rewrite them later.
+#[tokio::test]
+async fn restored_tables_are_frozen_where_that_is_legal() {
+    let db = postgres(15).await.create_database().await;
+    db.exec("create table t (x int, y text); insert into t select i, md5(i::text) from generate_series(1, 50000) i")
+        .await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let target = Target::of(&db);
+    place.restore(&target.url).run().await.success();
+    sql::exec(&target.url, "create extension pg_visibility").await;
+    let unfrozen = "select relpages - (pg_visibility_map_summary('t')).all_frozen from pg_class where relname = 't'";
+    assert_eq!(sql::value(&target.url, unfrozen).await, "0");
+}

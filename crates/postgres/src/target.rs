@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use engine::{Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
 /// A database being restored.
@@ -34,6 +35,8 @@ pub struct PostgresTarget {
     folder: tempfile::TempDir,
     /// A session inside the scratch database, open as long as it is worked on: it tells other runs that it is in use.
     inside: Option<Client>,
+    /// Further sessions inside it, for counting: a thousand tables are not worth a thousand connections.
+    idle: Mutex<Vec<Client>>,
 }
 
 impl PostgresTarget {
@@ -68,11 +71,18 @@ impl PostgresTarget {
             major,
             folder,
             inside: None,
+            idle: Mutex::default(),
         })
     }
 
     fn inside(&self) -> Result<&Client, Error> {
         self.inside.as_ref().ok_or_else(|| Error::new(Kind::Internal, "the scratch database is not open"))
+    }
+
+    /// Closes every session inside the scratch database: it cannot be renamed or dropped while one is open.
+    fn leave(&mut self) {
+        self.inside = None;
+        self.idle.get_mut().clear();
     }
 
     async fn restore_section(&self, section: Section) -> Result<(), Error> {
@@ -137,9 +147,14 @@ impl Target for PostgresTarget {
     async fn count(&self, stream: &StreamName) -> Result<u64, Error> {
         let unknown = || Error::new(Kind::Internal, format!("no table for stream {stream}"));
         let table = self.tables.get(stream).ok_or_else(unknown)?;
-        let client = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
+        let idle = self.idle.lock().await.pop();
+        let client = match idle {
+            Some(client) => client,
+            None => connect(&self.scratch.endpoint, Purpose::Write, 60).await?,
+        };
         let sql = format!("SELECT count(*) FROM ONLY {}", table.qualified());
         let row = client.query_one(&sql, &[]).await.map_err(from_postgres(format!("count {stream}")))?;
+        self.idle.lock().await.push(client);
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
     }
 
@@ -168,13 +183,13 @@ impl Target for PostgresTarget {
     }
 
     async fn publish(&mut self) -> Result<Conclusion, Error> {
-        self.inside = None;
+        self.leave();
         self.scratch.publish(&self.catalog.database, self.options.no_owner).await?;
         Ok(Conclusion { database: self.target.database().to_owned(), server: self.target.server() })
     }
 
     async fn discard(&mut self) -> Result<(), Error> {
-        self.inside = None;
+        self.leave();
         self.scratch.discard().await
     }
 }
