@@ -1,0 +1,21 @@
+# Short names for the scripts; everything works without just.
+
+# what there is
+default:
+    @just --list
+
+# two backups and a proven restore of a throwaway database
+demo *args:
+    scripts/demo {{args}}
+
+# real servers in containers, every test
+test *args:
+    scripts/test {{args}}
+
+# measure against the vendor's tools
+bench *args:
+    scripts/bench {{args}}
+
+# formatting, clippy without warnings, shell scripts
+lint:
+    scripts/lint
