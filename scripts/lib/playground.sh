@@ -83,67 +83,7 @@ start_here() {
 }
 
 # Runs one of the server's programs as its user (spelt for the bash of macOS, to which an empty array is unset). That
-# user may not be allowed into our working folder. Descriptor 3 is the demo's own, and a server would keep it open.
-server() {
-    local found
-    # shellcheck disable=SC2012 # these names hold nothing that ls would garble, and an absent folder is no error
-    found=$(ls -d /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb /opt/homebrew/opt/postgresql@*/bin/initdb \
-        /usr/local/opt/postgresql@*/bin/initdb 2>/dev/null | sort -V | tail -n 1) || true
-    [ -n "$found" ] || found=$(command -v initdb || true)
-    if [ -n "$found" ]; then dirname "$found"; fi
-}
-
-# Installs the distribution's PostgreSQL, and keeps its own cluster from starting while we do.
-install_postgres() {
-    local policy=/usr/sbin/policy-rc.d log=$playground/apt.log ours=no status=0
-    say "PostgreSQL is not installed; installing it from the distribution's packages ..."
-    if [ ! -e "$policy" ]; then
-        ours=yes
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod +x "$policy"
-    fi
-    { apt-get -o DPkg::Lock::Timeout=300 update && DEBIAN_FRONTEND=noninteractive apt-get \
-        -o DPkg::Lock::Timeout=300 install -y --no-install-recommends postgresql; } >"$log" 2>&1 </dev/null || status=$?
-    if [ "$ours" = yes ]; then rm -f "$policy"; fi
-    if [ "$status" -ne 0 ]; then
-        tail -n 20 "$log" >&2
-        die "apt-get could not install postgresql"
-    fi
-}
-
-# A cluster in the playground. PostgreSQL refuses to run as root, so root lends it an unprivileged user.
-start_here() {
-    local data=$playground/server/data try
-    mkdir "$playground/server"
-    if [ "$(id -u)" = 0 ]; then
-        local user=nobody
-        if id postgres >/dev/null 2>&1; then user=postgres; fi
-        as=(runuser -u "$user" --)
-        chown -R "$user" "$playground/server"
-        install -m 600 -o "$user" "$playground/password" "$playground/server/password"
-    else
-        install -m 600 "$playground/password" "$playground/server/password"
-    fi
-    server initdb --pgdata="$data" --username=postgres --pwfile="$playground/server/password" --auth=scram-sha-256 \
-        --encoding=UTF8 --locale=C --no-sync >"$playground/initdb.log" 2>&1 || {
-        cat "$playground/initdb.log" >&2
-        die "initdb failed"
-    }
-    # Data that lives for a minute needs no fsync. Everything else is as a small server has it.
-    for try in 1 2 3 4 5; do
-        port=$((20000 + RANDOM % 12000))
-        if server pg_ctl --pgdata="$data" --log="$playground/server/log" --wait --timeout=60 --silent \
-            --options="-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off \
--c shared_buffers=256MB -c max_wal_size=4GB -c log_checkpoints=off" start >/dev/null 2>&1 </dev/null; then
-            return 0
-        fi
-        # The usual reason is a port that somebody has; a number drawn anew finds a free one.
-        [ "$try" -lt 5 ] || die "PostgreSQL does not start"
-    done
-}
-
-# Runs one of the server's programs as its user (spelt for the bash of macOS, to which an empty array is unset). Its user may not be
-# allowed into our working folder; descriptor 3 is the demo's own, and a server would keep it open.
+# user may not be allowed into our working folder; descriptor 3 is the demo's own, and a server would keep it open.
 server() { (cd "$playground" && ${as[@]+"${as[@]}"} "$bin/$1" "${@:2}" 3>&-); }
 
 start_container() {
