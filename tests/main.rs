@@ -12,5 +12,6 @@
 )]
 
 mod fault;
+mod golden;
 mod integration;
 mod place;

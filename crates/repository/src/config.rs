@@ -1,9 +1,10 @@
 //! A repository's configuration: what never changes, and what may.
 //!
-//! Owns `repository.json` (written once by `init`) and `settings/<n>` (the highest number counts). Promises that a field
-//! this program does not know in the settings is tolerated, and that a newer format is refused. Refuses to hold secrets.
+//! Owns `repository.json` (written once by `init`) and `settings/<n>` (the highest number counts). Both are text for people
+//! that carries its own hash. Promises that a field this program does not know is tolerated, that a newer format is
+//! refused, and that a changed byte is damage. Refuses to hold secrets.
 
-use crate::{Error, Sizes, keys};
+use crate::{Error, Hash, Sizes, keys};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::{Profile, Store};
@@ -33,6 +34,20 @@ pub struct ChunkerConfig {
     pub sizes: Sizes,
 }
 
+/// Greatest chunk that a repository may be made with: chunks are held in memory whole, several at a time.
+const MOST_CHUNK: u64 = 64 << 20;
+
+impl ChunkerConfig {
+    /// Whether this program can cut by it: `aim` and `least` at most `greatest`, which is 1 KiB to 64 MiB.
+    pub(crate) fn is_usable(&self) -> bool {
+        let Sizes { least, aim, greatest } = self.sizes;
+        self.algorithm == ALGORITHM
+            && (1 << 10..=MOST_CHUNK).contains(&greatest)
+            && (1..=greatest).contains(&aim)
+            && least <= greatest
+    }
+}
+
 /// The one chunker of format 1.
 pub(crate) const ALGORITHM: &str = "row-xxh3-1";
 
@@ -53,18 +68,55 @@ pub(crate) async fn read_config(store: &dyn Store) -> Result<Config, Error> {
         Err(source) => return Err(Error::Store { what: "open repository".to_owned(), source }),
     };
     let damaged = |what: String| Error::damaged(keys::REPOSITORY, what);
-    // The format is looked at first: a newer layout may have changed everything else.
-    let raw: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let raw = from_text(&bytes, keys::REPOSITORY)?;
+    // Then the format: a newer layout may have changed everything else.
     let found = raw.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
     if found != FORMAT {
         return Err(Error::Format { object: keys::REPOSITORY.to_owned(), found, known: FORMAT });
     }
     let config: Config = serde_json::from_value(raw).map_err(|e| damaged(e.to_string()))?;
-    let sizes = config.chunker.sizes;
-    if config.chunker.algorithm != ALGORITHM || sizes.aim == 0 || sizes.greatest < sizes.least.max(1 << 10) {
+    if !config.chunker.is_usable() {
         return Err(damaged(format!("chunker {:?} is not one this program knows", config.chunker)));
     }
     Ok(config)
+}
+
+/// What stands in place of the hash while the text is hashed.
+const NO_HASH: Hash = Hash([0; 32]);
+
+/// A value and, last, the hash of the text it is written as.
+#[derive(Serialize)]
+struct Hashed<'a, T> {
+    #[serde(flatten)]
+    value: &'a T,
+    sha256: Hash,
+}
+
+/// Writes a value as JSON text whose member `sha256` is the hash of the text with zeros in that place.
+pub(crate) fn to_text<T: Serialize>(value: &T, object: &str) -> Result<String, Error> {
+    let mut text = serde_json::to_string_pretty(&Hashed { value, sha256: NO_HASH })
+        .map_err(|e| Error::Internal(format!("write {object}: {e}")))?;
+    text.push('\n');
+    let (zeros, hash) = (NO_HASH.to_string(), Hash::of(text.as_bytes()).to_string());
+    match text.rfind(&zeros) {
+        Some(at) => text.replace_range(at..at + zeros.len(), &hash),
+        None => return Err(Error::Internal(format!("write {object}: no place for its hash"))),
+    }
+    Ok(text)
+}
+
+/// Reads text that [`to_text`] wrote and checks its hash.
+fn from_text(bytes: &[u8], object: &str) -> Result<serde_json::Value, Error> {
+    let damaged = |what: String| Error::damaged(object, what);
+    let text = std::str::from_utf8(bytes).map_err(|e| damaged(e.to_string()))?;
+    let raw: serde_json::Value = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
+    let stated: Option<Hash> = raw.get("sha256").and_then(|hash| hash.as_str()?.parse().ok());
+    let stated = stated.ok_or_else(|| damaged("it does not carry its hash".to_owned()))?;
+    let blank = text.replacen(&stated.to_string(), &NO_HASH.to_string(), 1);
+    if Hash::of(blank.as_bytes()) != stated {
+        return Err(damaged("its hash does not match".to_owned()));
+    }
+    Ok(raw)
 }
 
 /// Reads the settings that count; `None` when there are none.
@@ -78,5 +130,40 @@ pub(crate) async fn read_settings(store: &dyn Store) -> Result<Option<Settings>,
     };
     let key = keys::settings(newest)?;
     let bytes = store.get(&key).await.map_err(Error::store("read settings"))?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::damaged(key.as_str(), e.to_string()))
+    let raw = from_text(&bytes, key.as_str())?;
+    serde_json::from_value(raw).map(Some).map_err(|e| Error::damaged(key.as_str(), e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_the_text_is_found() {
+        let sizes = Sizes::default();
+        let config = Config {
+            format: FORMAT,
+            id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
+            created: Timestamp::UNIX_EPOCH,
+            chunker: ChunkerConfig { algorithm: ALGORITHM.to_owned(), sizes },
+        };
+        let text = to_text(&config, "x").unwrap();
+        assert_eq!(serde_json::from_value::<Config>(from_text(text.as_bytes(), "x").unwrap()).unwrap(), config);
+        for at in 0..text.len() * 8 {
+            let mut bad = text.clone().into_bytes();
+            bad[at / 8] ^= 1 << (at % 8);
+            assert!(from_text(&bad, "x").is_err(), "bit {at}");
+        }
+        assert!((0..text.len()).all(|len| from_text(&text.as_bytes()[..len], "x").is_err()));
+    }
+
+    #[test]
+    fn sizes_that_cannot_work_are_refused() {
+        let usable = |least, aim, greatest| {
+            ChunkerConfig { algorithm: ALGORITHM.to_owned(), sizes: Sizes { least, aim, greatest } }.is_usable()
+        };
+        assert!(usable(1 << 20, 2 << 20, 8 << 20) && usable(0, 1, 1 << 10));
+        assert!(!usable(0, 0, 1 << 20) && !usable(2 << 20, 1, 1 << 20) && !usable(1, 1, 100) && !usable(1, 1, 1 << 40));
+    }
 }

@@ -23,6 +23,12 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// Written by a repository that seals its objects; this version cannot open them.
+    #[error("{object} is sealed, and this version holds no key for it")]
+    Sealed {
+        /// Key of the object.
+        object: String,
+    },
     /// A backup refers to an object that is gone.
     #[error("{object} is missing, and {needed_by} needs it")]
     Missing {
@@ -76,7 +82,7 @@ pub enum Error {
     Condemned {
         /// How many.
         count: usize,
-        /// Key of the first one.
+        /// Name of the first one, as refs carry it.
         first: String,
     },
     /// Something else stands at a key that only this session writes.

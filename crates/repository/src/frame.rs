@@ -149,7 +149,7 @@ impl Frame {
             }
         }
         if head[7] != 0 {
-            return Err(damaged("it is sealed, and this program holds no key for it"));
+            return Err(Error::Sealed { object: object.to_owned() });
         }
         let (open, closed) = rest[..body].split_at(usize::try_from(open_stored).unwrap_or(body));
         Ok(Self {

@@ -41,9 +41,12 @@ impl FromStr for Hash {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes)
-            .map_err(|_| Error::Name { what: format!("{text:?} is not a SHA-256 in hex") })?;
-        Ok(Self(bytes))
+        // One spelling per hash: keys are compared as text.
+        let lower = !text.bytes().any(|c| c.is_ascii_uppercase());
+        match hex::decode_to_slice(text, &mut bytes) {
+            Ok(()) if lower => Ok(Self(bytes)),
+            _ => Err(Error::Name { what: format!("{text:?} is not a SHA-256 in lower-case hex") }),
+        }
     }
 }
 
@@ -208,6 +211,18 @@ mod tests {
         let second = BackupId::after(Some(first), earlier);
         assert!(second > first);
         assert!(second.to_string() > first.to_string(), "keys sort as ids do");
+    }
+
+    #[test]
+    fn hashes_and_ulids_have_one_spelling() {
+        let hash = "ab".repeat(32);
+        assert_eq!(hash.parse::<Hash>().unwrap().to_string(), hash);
+        let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+        assert_eq!(id.parse::<SessionId>().unwrap().to_string(), id);
+        for bad in [hash.to_uppercase(), hash[1..].to_owned(), format!("{hash}0")] {
+            assert!(bad.parse::<Hash>().is_err(), "{bad}");
+        }
+        assert!(id.to_lowercase().parse::<SessionId>().is_err());
     }
 
     #[test]

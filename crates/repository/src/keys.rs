@@ -83,7 +83,10 @@ pub(crate) fn object(kind: ObjectKind, name: &str) -> Result<Key, Error> {
         .is_some_and(|(id, session)| id.parse::<Hash>().is_ok() && session.parse::<SessionId>().is_ok());
     match name.get(..2) {
         Some(shard) if valid => parse(format!("{}/{shard}/{name}", kind.folder())),
-        _ => Err(Error::Name { what: format!("{name:?} is not the name of a stored object") }),
+        // Names come from refs that were read: a bad one is damage in what holds the ref.
+        _ => {
+            Err(Error::damaged(format!("{}/{name}", kind.folder()), "a ref names it, and no object can be called that"))
+        }
     }
 }
 

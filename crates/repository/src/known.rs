@@ -7,7 +7,7 @@
 use crate::condemned::Condemned;
 use crate::{ChunkId, ChunkRef, Hints, Manifest, Repository};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::sync::Mutex;
 
 /// Lists kept in memory: each of at most some 4,096 refs of about 250 bytes.
@@ -27,6 +27,8 @@ pub(crate) struct Known {
     firsts: Vec<(String, u64)>,
     condemned: HashSet<String>,
     kept: Mutex<VecDeque<(usize, Arc<KnownSet>)>>,
+    /// Lists that this session has read and found intact.
+    intact: std::sync::Mutex<HashSet<ChunkId>>,
     documents: KnownSet,
     without_hints: Option<Arc<KnownSet>>,
 }
@@ -41,6 +43,7 @@ impl Known {
             firsts: Vec::new(),
             condemned,
             kept: Mutex::default(),
+            intact: std::sync::Mutex::default(),
             documents: KnownSet::new(),
             without_hints: None,
         }
@@ -65,9 +68,11 @@ impl Known {
         self.documents.get(id)
     }
 
-    /// The ref of a whole list of the previous manifest.
+    /// The ref of a whole list of the previous manifest, if it is intact. A list may hold nothing but empty segments, so
+    /// that its chunks being known says nothing about the list itself.
     pub fn list(&self, id: &ChunkId) -> Option<&ChunkRef> {
-        self.lists.iter().find(|list| list.id == *id && !self.condemned.contains(&list.object))
+        let intact = self.intact.lock().unwrap_or_else(PoisonError::into_inner).contains(id);
+        self.lists.iter().find(|list| intact && list.id == *id && !self.condemned.contains(&list.object))
     }
 
     /// The refs among which the chunks of a segment are looked up.
@@ -92,7 +97,10 @@ impl Known {
     async fn load(&self, index: usize) -> KnownSet {
         let Some(list) = self.lists.get(index) else { return KnownSet::new() };
         match self.repository.read_list(list, &self.name).await {
-            Ok(list) => self.usable(list.refs),
+            Ok(read) => {
+                self.intact.lock().unwrap_or_else(PoisonError::into_inner).insert(list.id);
+                self.usable(read.refs)
+            }
             Err(error) => {
                 tracing::warn!(%error, backup = self.name, "a list of the last backup cannot be read; its chunks are stored again");
                 KnownSet::new()

@@ -5,7 +5,7 @@
 //! hashes low, so that a change in one table leaves all other lists as they were, and manifests share them.
 
 use crate::frame::{Frame, Kind};
-use crate::{ChunkRef, Error, Hash};
+use crate::{ChunkId, ChunkRef, Error, Hash};
 use serde::{Deserialize, Serialize};
 
 /// A list ends after one segment in this many, on average.
@@ -70,7 +70,7 @@ impl List {
         let Some(last) = self.segments.last() else { return false };
         let name = Hash::of(format!("{}\0{}", last.stream, last.at).as_bytes());
         let draw = u16::from_le_bytes([name.0[0], name.0[1]]);
-        draw % USUAL_SEGMENTS == 0 || self.segments.len() >= MOST_SEGMENTS || self.refs.len() >= MOST_REFS
+        draw.is_multiple_of(USUAL_SEGMENTS) || self.segments.len() >= MOST_SEGMENTS || self.refs.len() >= MOST_REFS
     }
 
     /// The two sections, open and closed, as JSON.
@@ -82,9 +82,19 @@ impl List {
         ))
     }
 
-    /// Decodes a list whose stored bytes were checked already.
-    pub(crate) fn decode(bytes: &[u8], object: &str) -> Result<Self, Error> {
+    /// The id of a list with these sections.
+    pub(crate) fn id(open: &[u8], closed: &[u8]) -> ChunkId {
+        ChunkId::of(&[open, closed].concat())
+    }
+
+    /// Decodes a list whose stored bytes were checked already, and checks that its content is the one meant.
+    pub(crate) fn decode(bytes: &[u8], meant: &ChunkRef, object: &str) -> Result<Self, Error> {
         let frame = Frame::expect(bytes, object, Kind::List)?;
+        if (frame.open.len() + frame.closed.len()) as u64 != meant.plain_len
+            || Self::id(&frame.open, &frame.closed) != meant.id
+        {
+            return Err(Error::damaged(object, format!("its content is not list {}", meant.id)));
+        }
         let damaged = |e: serde_json::Error| Error::damaged(object, e.to_string());
         let open: Open<Vec<ChunkRef>> = serde_json::from_slice(&frame.open).map_err(damaged)?;
         let closed: Closed<Vec<SegmentRecord>> = serde_json::from_slice(&frame.closed).map_err(damaged)?;

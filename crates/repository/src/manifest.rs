@@ -5,7 +5,7 @@
 //! back belongs to the key it stood at and to this repository.
 
 use crate::frame::{Frame, Kind, encode};
-use crate::{BackupId, ChunkRef, Error, SessionId, SourceName};
+use crate::{BackupId, ChunkRef, Error, FORMAT, SessionId, SourceName};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,13 @@ impl Manifest {
             return Err(Error::damaged(object, format!("it holds a {:?} where a manifest belongs", frame.kind)));
         }
         let damaged = |e: serde_json::Error| Error::damaged(object, e.to_string());
-        let header: ManifestHeader = serde_json::from_slice(&frame.open).map_err(damaged)?;
+        // The format is looked at first: a newer one may have changed the rest.
+        let raw: serde_json::Value = serde_json::from_slice(&frame.open).map_err(damaged)?;
+        let found = raw.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if found != FORMAT {
+            return Err(Error::Format { object: object.to_owned(), found, known: FORMAT });
+        }
+        let header: ManifestHeader = serde_json::from_value(raw).map_err(damaged)?;
         let about = serde_json::from_slice(&frame.closed).map_err(damaged)?;
         if header.repository != repository || &header.source != source || header.backup != backup {
             let whose = format!(

@@ -24,7 +24,7 @@ impl Repository {
         let key = list.key(ObjectKind::List)?;
         let bytes = self.read_frame(list, ObjectKind::List, needed_by).await?;
         check_stored(&bytes, list, key.as_str())?;
-        List::decode(&bytes, key.as_str())
+        List::decode(&bytes, list, key.as_str())
     }
 
     /// Reads a document kept with a backup.

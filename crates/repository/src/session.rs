@@ -127,22 +127,52 @@ impl Session {
         UnitWriter::new(Arc::clone(&self.uploader), Arc::clone(&self.known), sizes, bundling)
     }
 
-    /// Commits: stores documents, lists and hints, then the manifest. Only `Ok` means that the backup exists.
-    pub async fn commit(self, commit: Commit) -> Result<Manifest, Error> {
-        let result = self.try_commit(commit).await;
-        match &result {
-            Ok(_) => self.end("committed").await,
-            Err(_) => self.end("failed").await,
+    /// Commits: stores documents, lists and hints, then the manifest. `Ok` means that the backup exists. So it may after
+    /// an [`Error::Store`] if it was the manifest's put that was not answered.
+    pub async fn commit(mut self, commit: Commit) -> Result<Manifest, Error> {
+        let manifest = match self.prepare(commit).await {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                self.end_without_backup("failed").await;
+                return Err(error);
+            }
+        };
+        match self.put_manifest(&manifest).await {
+            Ok(()) => self.end("committed").await,
+            // Not known: a put that was not answered may still arrive. Without an end, maintenance will revoke the session,
+            // and its tombstone decides.
+            Err(error @ Error::Store { .. }) => return Err(error),
+            Err(error) => {
+                self.end_without_backup("failed").await;
+                return Err(error);
+            }
         }
-        result
+        Ok(manifest)
     }
 
     /// Ends the session without a backup, saying why: `failed` or `interrupted`.
-    pub async fn abandon(self, outcome: &str) {
+    pub async fn abandon(mut self, outcome: &str) {
+        self.end_without_backup(outcome).await;
+    }
+
+    /// Puts a last beat before the end: what was stored since the one before is what a later run could go on from.
+    async fn end_without_backup(&mut self, outcome: &str) {
+        self.beating.abort();
+        // Waiting for the task, so that two beats never run at once.
+        if (&mut self.beating).await.is_err_and(|error| error.is_panic()) {
+            tracing::warn!(session = %self.id, "signs of life had stopped");
+        }
+        if self.uploader.journal_len() > 0 {
+            let number = self.beats.fetch_add(1, Relaxed) + 1;
+            if let Err(error) = beat(&self.uploader, number).await {
+                tracing::warn!(%error, number, "could not record what was stored last");
+            }
+        }
         self.end(outcome).await;
     }
 
-    async fn try_commit(&self, mut commit: Commit) -> Result<Manifest, Error> {
+    /// Everything of a commit but the manifest's put.
+    async fn prepare(&self, mut commit: Commit) -> Result<Manifest, Error> {
         let mut documents = Vec::new();
         for (name, bytes) in std::mem::take(&mut commit.documents) {
             documents.push(DocumentRecord { refs: self.put_document(bytes).await?, name });
@@ -175,9 +205,7 @@ impl Session {
             documents,
         };
         reused.refuse_condemned(&condemned::read(self.store()).await?)?;
-        let manifest = Manifest { header, about: commit.about };
-        self.put_manifest(&manifest).await?;
-        Ok(manifest)
+        Ok(Manifest { header, about: commit.about })
     }
 
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
@@ -228,7 +256,7 @@ impl Session {
 
     async fn put_list(&self, list: &List) -> Result<ChunkRef, Error> {
         let (open, closed) = list.sections()?;
-        let id = crate::ChunkId::of(&[open.as_slice(), closed.as_slice()].concat());
+        let id = List::id(&open, &closed);
         if let Some(known) = self.known.list(&id) {
             return Ok(known.clone());
         }
@@ -351,8 +379,43 @@ async fn beat_until_dropped(uploader: Arc<Uploader>, beats: Arc<AtomicU64>) {
 }
 
 async fn beat(uploader: &Uploader, number: u64) -> Result<(), Error> {
-    let refs = uploader.take_journal();
+    let refs = uploader.journal();
     let open = serde_json::to_vec(&json!({ "session": uploader.session(), "number": number, "refs": refs }))
         .map_err(|e| Error::Internal(format!("write beat: {e}")))?;
-    put_own(uploader.store(), &keys::session_beat(uploader.session(), number)?, encode(Kind::Beat, &open, b"")?).await
+    put_own(uploader.store(), &keys::session_beat(uploader.session(), number)?, encode(Kind::Beat, &open, b"")?)
+        .await?;
+    uploader.journaled(&refs);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::{ChunkId, Hash};
+    use std::time::SystemTime;
+    use store::{Memory, Store};
+
+    #[tokio::test]
+    async fn refs_of_a_beat_that_was_not_stored_are_in_the_next_one() {
+        let store = Arc::new(Memory::new());
+        let session = SessionId::at(SystemTime::now());
+        let uploader = Uploader::new(Arc::clone(&store) as Arc<dyn Store>, session, 3);
+        let id = ChunkId::of(b"x");
+        let object = keys::object_name(id, session);
+        let chunk = ChunkRef { id, object, offset: 0, stored_len: 1, plain_len: 1, stored_sha256: id.0 };
+        uploader.note_added(1, [chunk.clone()]);
+        let first = keys::session_beat(session, 1).unwrap();
+        store.create(&first, "in the way".into(), &Hash::of(b"in the way").0).await.unwrap();
+        assert!(beat(&uploader, 1).await.is_err());
+        assert_eq!(uploader.journal_len(), 1);
+        let later = ChunkRef { offset: 1, ..chunk };
+        uploader.note_added(1, [later]);
+        beat(&uploader, 2).await.unwrap();
+        assert_eq!(uploader.journal_len(), 0);
+        let second = store.get(&keys::session_beat(session, 2).unwrap()).await.unwrap();
+        let open = crate::Frame::decode(&second, "beat").unwrap().open;
+        let open: serde_json::Value = serde_json::from_slice(&open).unwrap();
+        assert_eq!(open["refs"].as_array().unwrap().len(), 2);
+    }
 }

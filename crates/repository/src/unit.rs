@@ -137,10 +137,10 @@ impl UnitWriter {
     async fn send(&mut self, plain: Vec<u8>) -> Result<(), Error> {
         // Waiting for the oldest upload both bounds the queue and brings its error to light.
         if self.slots.len() - self.waited >= MOST_IN_FLIGHT {
-            if let Some(slot) = self.slots.get_mut(self.waited) {
-                if let Slot::Task(task) = slot {
-                    *slot = Slot::Done(joined(task).await?);
-                }
+            if let Some(slot) = self.slots.get_mut(self.waited)
+                && let Slot::Task(task) = slot
+            {
+                *slot = Slot::Done(joined(task).await?);
             }
             self.waited += 1;
         }

@@ -9,7 +9,7 @@ use crate::known::KnownSet;
 use crate::read::check_chunk;
 use crate::{ChunkId, ChunkRef, Error, Hash, ObjectKind, SessionId, keys};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::Store;
@@ -19,6 +19,9 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 const BUDGET: usize = 96 << 20;
 /// Ids of this session that are remembered to be stored: about 10 MiB.
 const MOST_REMEMBERED: usize = 1 << 16;
+
+/// Refs that wait for a beat; when beats fail for so long that there are more, the oldest are forgotten: about 16 MiB.
+const MOST_JOURNALED: usize = 1 << 16;
 
 /// Sums that a session keeps while it works.
 #[derive(Debug, Default)]
@@ -147,12 +150,22 @@ impl Uploader {
     /// Counts what was stored and remembers it for the next beat.
     pub fn note_added(&self, bytes: u64, refs: impl IntoIterator<Item = ChunkRef>) {
         self.counters.added_bytes.fetch_add(bytes, Relaxed);
-        lock(&self.journal).extend(refs);
+        let mut journal = lock(&self.journal);
+        journal.extend(refs);
+        let excess = journal.len().saturating_sub(MOST_JOURNALED);
+        journal.drain(..excess);
     }
 
-    /// Takes the refs stored since the last call.
-    pub fn take_journal(&self) -> Vec<ChunkRef> {
-        std::mem::take(&mut *lock(&self.journal))
+    /// The refs stored since the last beat that was put. They stay until [`Uploader::journaled`] says that they are safe:
+    /// a beat may fail, or be given up half way.
+    pub fn journal(&self) -> Vec<ChunkRef> {
+        lock(&self.journal).clone()
+    }
+
+    /// Forgets refs that a beat has recorded. Some of them may be forgotten already.
+    pub fn journaled(&self, refs: &[ChunkRef]) {
+        let recorded: HashSet<(&str, u64)> = refs.iter().map(|chunk| (chunk.object.as_str(), chunk.offset)).collect();
+        lock(&self.journal).retain(|chunk| !recorded.contains(&(chunk.object.as_str(), chunk.offset)));
     }
 
     /// How many refs wait for a beat.

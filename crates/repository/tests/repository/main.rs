@@ -1,0 +1,10 @@
+//! The repository over a store in memory: what a writer promises, whatever the store and other parties do meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+extern crate longshore_repository as repository;
+
+mod commit;
+mod journal;
+mod reuse;
+mod support;
