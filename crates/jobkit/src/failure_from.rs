@@ -49,6 +49,9 @@ impl From<repository::Error> for Failure {
         let what = error.to_string();
         match error {
             E::Store { what, source } => Self::from(source).context(what),
+            E::Damaged { object, .. } if object == "repository.json" || object.starts_with("settings/") => {
+                Self::new(Exit::Data, what).hint(format!("put {object} back from a copy of the repository"))
+            }
             E::Damaged { .. } => Self::new(Exit::Data, what)
                 .hint("restore another backup, or from a second copy of the repository; keep the damaged object for a closer look"),
             E::Missing { .. } => Self::new(Exit::Data, what)
@@ -58,6 +61,7 @@ impl From<repository::Error> for Failure {
             }
             E::RepositoryExists { .. } => Self::new(Exit::Exists, what).hint("use it as it is, or choose another prefix"),
             E::Format { .. } => Self::new(Exit::Config, what).hint("use the version of longshore that wrote it, or a newer one"),
+            E::Sealed { .. } => Self::new(Exit::Config, what).hint("use a version of longshore that knows encrypted repositories"),
             E::NotFound { .. } => Self::new(Exit::NoInput, what).hint("`longshore list` shows what there is"),
             E::Name { .. } => Self::new(Exit::Usage, what),
             E::Revoked { .. } => Self::new(Exit::Interrupted, what)

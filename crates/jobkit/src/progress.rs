@@ -1,8 +1,9 @@
 //! How far a job is.
 //!
 //! Promises: [`Progress::add`] is two atomic additions, cheap enough for every chunk; at most ten redraws a second on a
-//! terminal; elsewhere a log line at every stage change and every ten seconds; never more than 100 %, whatever the
-//! estimate was. Refuses to be the record of anything: numbers here are for people, results come from the job.
+//! terminal; elsewhere a log line when a stage begins, every ten seconds of a long one, and when it ends, unless it was
+//! over at once; never more than 100 %, whatever the estimate was. Refuses to be the record of anything: numbers here
+//! are for people, results come from the job.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,8 @@ const REDRAW: Duration = Duration::from_millis(200);
 const BAR: usize = 16;
 /// How often progress is logged where there is no bar.
 pub(crate) const LOG_EVERY: Duration = Duration::from_secs(10);
+/// A stage that counted nothing and was over sooner needs no line to say so: the next one's beginning does.
+const WORTH_A_LINE: Duration = Duration::from_millis(50);
 
 /// Where progress goes.
 #[derive(Debug, Clone)]
@@ -117,8 +120,8 @@ impl Progress {
         match &state.display {
             Display::Bar(bar) => draw(bar, &self.snapshot()),
             Display::Log => {
-                if !before.stage.is_empty() {
-                    log(&before, "stage ends");
+                if before.is_worth_a_line() {
+                    log_end(&before);
                 }
                 tracing::info!(stage = name.as_str(), "stage begins");
             }
@@ -154,8 +157,8 @@ impl Progress {
     pub fn finish(&self) {
         let state = &self.0.0;
         let snapshot = self.snapshot();
-        if state.end() && matches!(state.display, Display::Log) && !snapshot.stage.is_empty() {
-            log(&snapshot, "stage ends");
+        if state.end() && matches!(state.display, Display::Log) && snapshot.is_worth_a_line() {
+            log_end(&snapshot);
         }
     }
 
@@ -208,7 +211,8 @@ fn report(state: &State, every: Duration) {
         let snapshot = state.snapshot();
         match &state.display {
             Display::Bar(bar) => draw(bar, &snapshot),
-            Display::Log if !snapshot.stage.is_empty() => log(&snapshot, "progress"),
+            // A stage that has only just begun has said so.
+            Display::Log if !snapshot.stage.is_empty() && snapshot.elapsed >= every => log_progress(&snapshot),
             Display::Log | Display::Silent => {}
         }
     }
@@ -266,6 +270,17 @@ impl Snapshot {
         Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
     }
 
+    /// Since the stage began, in seconds, to the millisecond. The division is of whole numbers, so that 7.238 is not
+    /// printed as 7.2379999999999995.
+    fn elapsed_seconds(&self) -> f64 {
+        f64::from(u32::try_from(self.elapsed.as_millis()).unwrap_or(u32::MAX)) / 1000.0
+    }
+
+    /// Whether the end of this stage is worth a log line.
+    fn is_worth_a_line(&self) -> bool {
+        !self.stage.is_empty() && (self.rows > 0 || self.bytes > 0 || self.elapsed >= WORTH_A_LINE)
+    }
+
     /// `[====>           ]  25% `; nothing without a total.
     fn bar(&self) -> String {
         let Some(percent) = self.percent() else { return String::new() };
@@ -316,19 +331,34 @@ fn draw(bar: &ProgressBar, snapshot: &Snapshot) {
     }
 }
 
-fn log(snapshot: &Snapshot, message: &str) {
+/// A stage at work: what is not known, or not counted, is left out.
+fn log_progress(snapshot: &Snapshot) {
+    let known = |count: u64| (count > 0).then_some(count);
     tracing::info!(
         stage = snapshot.stage.as_str(),
         doing = (!snapshot.message.is_empty()).then_some(snapshot.message.as_str()),
-        rows = snapshot.rows,
-        bytes = snapshot.bytes,
-        total_rows = (snapshot.total_rows > 0).then_some(snapshot.total_rows),
-        total_bytes = (snapshot.total_bytes > 0).then_some(snapshot.total_bytes),
+        rows = known(snapshot.rows),
+        bytes = known(snapshot.bytes),
+        total_rows = known(snapshot.total_rows),
+        total_bytes = known(snapshot.total_bytes),
         percent = snapshot.percent(),
-        bytes_per_second = snapshot.bytes_per_second(),
+        bytes_per_second = known(snapshot.bytes_per_second()),
         eta_seconds = snapshot.eta().map(|eta| eta.as_secs()),
-        elapsed_seconds = snapshot.elapsed.as_secs(),
-        "{message}"
+        elapsed_seconds = snapshot.elapsed_seconds(),
+        "progress"
+    );
+}
+
+/// A stage that is over: how long it took and what it did. Estimates no longer matter.
+fn log_end(snapshot: &Snapshot) {
+    let known = |count: u64| (count > 0).then_some(count);
+    tracing::info!(
+        stage = snapshot.stage.as_str(),
+        rows = known(snapshot.rows),
+        bytes = known(snapshot.bytes),
+        bytes_per_second = known(snapshot.bytes_per_second()),
+        elapsed_seconds = snapshot.elapsed_seconds(),
+        "stage ends"
     );
 }
 
@@ -377,6 +407,24 @@ mod tests {
         let rows = Snapshot { total_rows: 2468, ..at(0, 0, 10) };
         assert_eq!(rows.percent(), Some(50));
         assert_eq!(rows.line(), "10s left, 1,234/2,468 rows, 10s");
+    }
+
+    #[test]
+    fn the_end_of_a_stage_is_logged_when_it_took_or_did_something() {
+        let nothing = Snapshot { rows: 0, elapsed: Duration::from_millis(49), ..at(0, 0, 0) };
+        assert!(!nothing.is_worth_a_line());
+        assert!(Snapshot { elapsed: Duration::from_millis(50), ..nothing.clone() }.is_worth_a_line());
+        assert!(Snapshot { rows: 1, ..nothing.clone() }.is_worth_a_line());
+        assert!(Snapshot { bytes: 1, ..nothing }.is_worth_a_line());
+        assert!(!Snapshot { stage: String::new(), ..at(1, 0, 1) }.is_worth_a_line());
+    }
+
+    #[test]
+    fn seconds_are_logged_to_the_millisecond() {
+        let seconds = |micros| Snapshot { elapsed: Duration::from_micros(micros), ..at(0, 0, 0) }.elapsed_seconds();
+        assert_eq!(seconds(1_234_567).to_string(), "1.234");
+        assert_eq!(seconds(7_238_000).to_string(), "7.238");
+        assert_eq!(seconds(86_400_000_000).to_string(), "86400");
     }
 
     #[test]

@@ -30,11 +30,12 @@ const LEVELS: &str = "LONGSHORE_LOG";
 /// Redraws a second, at most.
 const HZ: u8 = 10;
 /// What is logged when nobody chooses: every crate of ours is named `longshore…`, and means its `info` for operators.
-const DEFAULT: &str = "warn,longshore=info";
+/// The SDK warns about each place where it finds no credentials with a dump of its insides; the failure says it in a line.
+const DEFAULT: &str = "warn,aws_config=error,longshore=info";
 /// With `--quiet`.
-const QUIET: &str = "warn";
+const QUIET: &str = "warn,aws_config=error";
 /// With `--quiet --progress always`.
-const QUIET_WITH_PROGRESS: &str = "warn,longshore_jobkit::progress=info";
+const QUIET_WITH_PROGRESS: &str = "warn,aws_config=error,longshore_jobkit::progress=info";
 
 /// The terminal behind stderr, shared by logs and progress bars. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -8,16 +8,11 @@ use crate::catalog::Catalog;
 use crate::endpoint::Endpoint;
 use crate::failure::from_tool;
 use crate::quote::shown;
-use crate::snapshot::Snapshot;
 use crate::tools::Tool;
 use engine::{Error, Kind};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
-use tokio::task::JoinHandle;
 
-/// Most bytes of a schema archive that are taken into memory; a schema of 10,000 tables takes some 20 MiB.
-const MOST_ARCHIVE: u64 = 512 << 20;
 /// Most bytes of a table of contents.
 const MOST_CONTENTS: usize = 256 << 20;
 /// Oid of `pg_class` in every PostgreSQL: tables and sequences of the table of contents are entries of it.
@@ -38,108 +33,6 @@ pub(crate) struct Entry {
     pub name: String,
 }
 
-/// Why the dump failed, once it has: readers look, because reading on would be for nothing.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct DumpFailure(Arc<OnceLock<(Kind, String, Option<String>)>>);
-
-impl DumpFailure {
-    /// Fails with the dump's error, if it has one.
-    pub fn check(&self) -> Result<(), Error> {
-        match self.0.get() {
-            None => Ok(()),
-            Some((kind, what, hint)) => {
-                let mut error = Error::new(*kind, what);
-                error.hint.clone_from(hint);
-                Err(error)
-            }
-        }
-    }
-
-    fn set(&self, error: Error) {
-        // The first reason stays.
-        drop(self.0.set((error.kind, error.what, error.hint)));
-    }
-}
-
-/// `pg_dump` at work.
-pub(crate) struct SchemaDump {
-    tool: Tool,
-    pg_restore: Tool,
-    folder: tempfile::TempDir,
-    failure: DumpFailure,
-    running: Option<JoinHandle<()>>,
-}
-
-impl SchemaDump {
-    /// Starts `pg_dump` in the snapshot.
-    pub fn start(
-        endpoint: &Endpoint,
-        tool: &Tool,
-        pg_restore: Tool,
-        snapshot: &Snapshot,
-        lock_timeout_seconds: u64,
-    ) -> Result<Self, Error> {
-        let folder = private_folder()?;
-        let wait = lock_timeout_seconds.saturating_mul(1000);
-        let command = process::Command::new(&tool.program)
-            .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-password"])
-            .arg(format!("--snapshot={}", snapshot.id))
-            .arg(format!("--lock-wait-timeout={wait}"))
-            .arg("--file")
-            .arg(folder.path().join("schema"))
-            .env("PGOPTIONS", "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0");
-        let failed = |e| from_tool("dump the schema", e);
-        let mut child = endpoint.lend(command).and_then(process::Command::spawn).map_err(failed)?;
-        let failure = DumpFailure::default();
-        let noted = failure.clone();
-        let running = tokio::spawn(async move {
-            if let Err(error) = child.wait().await {
-                noted.set(from_tool("dump the schema", error));
-            }
-        });
-        Ok(Self { tool: tool.clone(), pg_restore, folder, failure, running: Some(running) })
-    }
-
-    /// Where readers see that the dump has failed.
-    pub fn failure(&self) -> DumpFailure {
-        self.failure.clone()
-    }
-
-    /// Major version of the `pg_dump`.
-    pub fn major(&self) -> u32 {
-        self.tool.major
-    }
-
-    /// Waits for the dump, reads it and its table of contents.
-    pub async fn finish(&mut self) -> Result<Archive, Error> {
-        let gone = || Error::new(Kind::Internal, "the dump of the schema was lost");
-        let running = self.running.as_mut().ok_or_else(gone)?;
-        running.await.map_err(|_| gone())?;
-        self.running = None;
-        self.failure.check()?;
-        let path = self.folder.path().join("schema");
-        let unreadable = |e: std::io::Error| Error::new(Kind::Internal, format!("read the dumped schema: {e}"));
-        let len = tokio::fs::metadata(&path).await.map_err(unreadable)?.len();
-        if len > MOST_ARCHIVE {
-            return Err(Error::new(
-                Kind::Unsupported,
-                format!("the schema alone takes {len} bytes; {MOST_ARCHIVE} are the most"),
-            ));
-        }
-        let entries = contents(&self.pg_restore, &path).await?;
-        Ok(Archive { bytes: tokio::fs::read(&path).await.map_err(unreadable)?, entries })
-    }
-}
-
-impl Drop for SchemaDump {
-    fn drop(&mut self) {
-        // Aborting drops the child's handle, which ends the child.
-        if let Some(running) = &self.running {
-            running.abort();
-        }
-    }
-}
-
 /// A folder only this user can look into, removed when dropped.
 pub(crate) fn private_folder() -> Result<tempfile::TempDir, Error> {
     // Mode 0700 is what the library gives a temporary folder.
@@ -148,7 +41,8 @@ pub(crate) fn private_folder() -> Result<tempfile::TempDir, Error> {
     })
 }
 
-async fn contents(tool: &Tool, archive: &Path) -> Result<Vec<Entry>, Error> {
+/// Tables and sequences in an archive's table of contents.
+pub(crate) async fn contents(tool: &Tool, archive: &Path) -> Result<Vec<Entry>, Error> {
     let command = process::Command::new(&tool.program).arg("--list").arg(archive).capture(MOST_CONTENTS);
     let failed = |e| from_tool("read the dump's table of contents", e);
     let output = command.spawn().map_err(failed)?.wait().await.map_err(failed)?;

@@ -68,6 +68,14 @@ pub(crate) struct Moment {
     pub in_recovery: bool,
 }
 
+/// Name, encoding and terminator of the rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RowFormatRecord {
+    pub name: String,
+    pub encoding: String,
+    pub terminator: String,
+}
+
 /// The document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Catalog {
@@ -76,6 +84,8 @@ pub(crate) struct Catalog {
     pub server_major: u32,
     /// Major version of the `pg_dump` that wrote the schema archive.
     pub dump_major: u32,
+    /// How rows are written in this backup's streams; columns are with each table.
+    pub row_format: RowFormatRecord,
     pub moment: Moment,
     pub database: Properties,
     /// Whether the schema `public` exists; a new database has one.
@@ -104,23 +114,36 @@ impl Table {
         self.kind == "r"
     }
 
-    pub fn row_format(&self, encoding: &str) -> RowFormat {
+    pub fn row_format(&self, format: &RowFormatRecord) -> RowFormat {
         RowFormat {
-            name: ROW_FORMAT.to_owned(),
-            encoding: encoding.to_owned(),
-            terminator: "\n".to_owned(),
+            name: format.name.clone(),
+            encoding: format.encoding.clone(),
+            terminator: format.terminator.clone(),
             columns: self.columns.iter().map(|column| column.name.clone()).collect(),
         }
+    }
+}
+
+impl RowFormatRecord {
+    /// The format that this version writes, in a database's own encoding.
+    pub fn current(encoding: &str) -> Self {
+        Self { name: ROW_FORMAT.to_owned(), encoding: encoding.to_owned(), terminator: "\n".to_owned() }
     }
 }
 
 impl Catalog {
     /// Reads the document of a backup.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        serde_json::from_slice(bytes).map_err(|e| {
+        let catalog: Self = serde_json::from_slice(bytes).map_err(|e| {
             Error::new(Kind::Data, format!("the backup's catalog cannot be read: {e}"))
                 .hint("was it written by a newer version?")
-        })
+        })?;
+        if catalog.row_format.name == ROW_FORMAT {
+            return Ok(catalog);
+        }
+        let what =
+            format!("the backup's rows are in format {:?}, which this version does not know", catalog.row_format.name);
+        Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))
     }
 
     pub fn tables_by_stream(&self) -> BTreeMap<StreamName, &Table> {

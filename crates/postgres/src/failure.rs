@@ -75,6 +75,7 @@ fn kind_of(code: &SqlState) -> Kind {
 
 fn hint_of(code: &SqlState) -> Option<&'static str> {
     let hints = [
+        (SqlState::INVALID_CATALOG_NAME, "check the database's name in the URL"),
         (SqlState::INVALID_PASSWORD, "check the user and the password"),
         (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, "check the user, and the server's pg_hba.conf"),
         (
@@ -100,7 +101,13 @@ pub(crate) fn from_tool(what: &str, error: process::Error) -> Error {
             ),
         process::Error::Failed { program, status, stderr_tail } => {
             let said = without_rows(&stderr_tail);
-            Error::new(kind_of_tool(&stderr_tail), format!("{what}: {program} ended with {status}{said}"))
+            let kind = kind_of_tool(&stderr_tail);
+            let error = Error::new(kind, format!("{what}: {program} ended with {status}{said}"));
+            match (kind, stderr_tail.contains("default_tablespace")) {
+                (Kind::Config, true) => error.hint("make that tablespace on the target's server"),
+                (Kind::Refused, _) => error.hint("use a superuser, or restore with --no-owner"),
+                _ => error,
+            }
         }
         other => Error::new(Kind::Internal, format!("{what}: {other}")),
     }
@@ -110,7 +117,14 @@ pub(crate) fn from_tool(what: &str, error: process::Error) -> Error {
 /// print of the server's message is all there is to go by, and a wrong guess only changes whether a retry is advised.
 fn kind_of_tool(stderr: &str) -> Kind {
     let says = |texts: &[&str]| texts.iter().any(|text| stderr.contains(text));
-    if says(&["permission denied", "must be owner", "must be superuser"]) {
+    let refusals = [
+        "permission denied",
+        "must be owner",
+        "must be superuser",
+        "must be member of role",
+        "must be able to SET ROLE",
+    ];
+    if says(&refusals) {
         return Kind::Refused;
     }
     if says(&[
@@ -118,6 +132,7 @@ fn kind_of_tool(stderr: &str) -> Kind {
         "unsupported version",
         "is not available",
         "unrecognized configuration parameter",
+        "could not set default_tablespace",
     ]) {
         return Kind::Config;
     }

@@ -4,13 +4,14 @@
 //! `pg_restore`, which alone write schema. Promises that what is read belongs to one moment and is complete, or an error
 //! naming the object. Refuses to keep rows: they pass through.
 //!
-//! The reading side is `source` (and `snapshot`, `catalog`, `unsupported`, `segments`, `reader`); the writing side is
+//! The reading side is `source` (and `snapshot`, `catalog`, `unsupported`, `segments`, `reader`, `dump`); the writing side is
 //! `target` (and `database`, `archive`, `loader`).
 
 mod archive;
 mod catalog;
 mod connection;
 mod database;
+mod dump;
 mod endpoint;
 mod failure;
 mod loader;

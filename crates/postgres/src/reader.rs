@@ -4,8 +4,8 @@
 //! somebody already waits for a stronger one, it reads that segment over the session that holds our own first lock.
 //! Waiting instead would wait for ever: for someone who waits for us. Promises one call per row, in page order.
 
-use crate::archive::DumpFailure;
 use crate::catalog::Table;
+use crate::dump::DumpFailure;
 use crate::failure::{from_postgres, map};
 use crate::segments::Range;
 use async_trait::async_trait;

@@ -38,9 +38,13 @@ impl Scratch {
     pub async fn plan(target: Endpoint, run: &str, major: &mut u32) -> Result<Self, Error> {
         let name = format!("{}__new_{run}", target.database());
         if name.len() > LONGEST_NAME {
-            let what = format!("the name of {} is too long to restore beside it", target.database());
-            let most = LONGEST_NAME - (name.len() - target.database().len());
-            return Err(Error::new(Kind::Config, what).hint(format!("a target's name may have {most} bytes")));
+            let (bytes, most) = (target.database().len(), LONGEST_NAME + target.database().len() - name.len());
+            let what = format!(
+                "the target's name has {bytes} bytes; {most} are the most, because the copy is made as NAME__new_<run>"
+            );
+            return Err(
+                Error::new(Kind::Config, what).hint("choose a shorter name, and rename the database afterwards")
+            );
         }
         let maintenance = connect_maintenance(&target).await?;
         *major = crate::connection::major_version(&maintenance).await?;
@@ -177,11 +181,11 @@ async fn connect_maintenance(target: &Endpoint) -> Result<Client, Error> {
 /// Fails when the database holds anything a user made.
 async fn assert_empty(target: &Endpoint) -> Result<(), Error> {
     let sql = "WITH own(what) AS ( \
-         SELECT 'table or view ' || oid::pg_catalog.regclass::text FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind NOT IN ('t', 'i', 'I') \
+         SELECT 'table or view ' || oid::pg_catalog.regclass::text FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind NOT IN ('t', 'i', 'I', 'c') \
          AND relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_') \
          UNION ALL SELECT 'function ' || oid::pg_catalog.regproc::text FROM pg_catalog.pg_proc WHERE oid >= 16384 \
          UNION ALL SELECT 'schema ' || nspname FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_' \
-         UNION ALL SELECT 'type ' || oid::pg_catalog.regtype::text FROM pg_catalog.pg_type WHERE oid >= 16384 AND typtype IN ('e', 'd', 'r') \
+         UNION ALL SELECT 'type ' || oid::pg_catalog.regtype::text FROM pg_catalog.pg_type WHERE oid >= 16384 AND (typtype IN ('e', 'd', 'r') OR typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class k WHERE k.oid = typrelid AND k.relkind = 'c')) \
          UNION ALL SELECT 'extension ' || extname FROM pg_catalog.pg_extension WHERE oid >= 16384 \
          UNION ALL SELECT 'large object ' || oid::text FROM pg_catalog.pg_largeobject_metadata) \
          SELECT what FROM own LIMIT 1";

@@ -4,15 +4,17 @@
 //! carried; start `pg_dump` in the snapshot; read the catalog; cut segments. And at the end: the dump has ended well, its
 //! list of tables and sequences is ours, the snapshot still lives, counts agree. Only then are the documents handed over.
 
-use crate::archive::{self, SchemaDump};
-use crate::catalog::{self, ARCHIVE, CATALOG, Catalog};
+use crate::archive;
+use crate::catalog::{self, ARCHIVE, CATALOG, Catalog, RowFormatRecord};
 use crate::connection::{Purpose, RANGE_SCANS, connect, major_version};
 use crate::database::Properties;
+use crate::dump::SchemaDump;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::reader::{Readable, SegmentReader};
 use crate::snapshot::{self, Snapshot};
-use crate::{segments, tools, unsupported};
+use crate::tools::{self, Tool};
+use crate::{segments, unsupported};
 use async_trait::async_trait;
 use engine::{About, Document, Error, Kind, Plan, Reader, Source, SourceOptions, StreamPlan};
 use std::collections::BTreeMap;
@@ -22,6 +24,8 @@ use tokio_postgres::Client;
 
 /// The oldest server that can be read in page ranges without scanning a table once per range.
 const OLDEST: u32 = 14;
+/// How often to start over when the schema changes at the wrong moment.
+const TRIES: u32 = 5;
 
 /// A database being read.
 pub struct PostgresSource {
@@ -49,17 +53,26 @@ impl PostgresSource {
         }
         let folder = options.tools.as_deref();
         let pg_dump = tools::find("pg_dump", major, folder).await?;
+        assert_restorable(&pg_dump, major)?;
         let pg_restore = tools::find("pg_restore", pg_dump.major, folder).await?;
-        let snapshot = snapshot::take(&leader).await?;
-        unsupported::refuse(&leader).await?;
-        let lock_timeout = options.lock_timeout_seconds;
-        let dump = SchemaDump::start(&endpoint, &pg_dump, pg_restore, &snapshot, lock_timeout)?;
-        let catalog = read_catalog(&leader, major, dump.major()).await?;
+        let tools = (pg_dump, pg_restore);
+        let mut tries = 0;
+        let (snapshot, dump, catalog) = loop {
+            tries += 1;
+            match begin(&endpoint, &leader, major, &tools, options.lock_timeout_seconds).await {
+                // Somebody came between our locks and pg_dump's: they go first, and we start over.
+                Err(error) if error.kind == Kind::Changed && tries < TRIES => {
+                    tracing::info!(reason = %error, "starting over");
+                    leader.batch_execute("ROLLBACK").await.map_err(from_postgres("start over"))?;
+                }
+                other => break other?,
+            }
+        };
         let about = about(&endpoint, &catalog);
         let page_bytes = page_bytes(&leader).await?;
         leader.batch_execute(RANGE_SCANS).await.map_err(from_postgres("prepare the session"))?;
         let plan = plan(&catalog, page_bytes, &options.boundaries)?;
-        let encoding = catalog.database.encoding.clone();
+        let encoding = catalog.row_format.encoding.clone();
         let tables =
             catalog.tables.iter().filter(|table| table.has_rows()).map(|table| (table.stream(), table.clone()));
         let readable = Arc::new(Readable { tables: tables.collect(), encoding });
@@ -145,17 +158,48 @@ impl Source for PostgresSource {
     }
 }
 
+/// One try: locks, snapshot, what cannot be carried, the schema's dump and the catalog, all in the leader's transaction.
+async fn begin(
+    endpoint: &Endpoint,
+    leader: &Client,
+    major: u32,
+    (pg_dump, pg_restore): &(Tool, Tool),
+    lock_timeout_seconds: u64,
+) -> Result<(Snapshot, SchemaDump, Catalog), Error> {
+    let snapshot = snapshot::take(leader).await?;
+    unsupported::refuse(leader).await?;
+    unsupported::refuse_hidden_rows(leader).await?;
+    let dump = SchemaDump::start(endpoint, pg_dump, pg_restore.clone(), &snapshot, lock_timeout_seconds)?;
+    let catalog = read_catalog(leader, major, dump.major()).await?;
+    let tables: Vec<u32> = catalog.tables.iter().map(|table| table.oid).collect();
+    dump.locked(leader, &tables).await?;
+    Ok((snapshot, dump, catalog))
+}
+
+/// From version 17 on the tools send a setting that older servers refuse: what they dump of an older server could not be
+/// restored into one. Better known now than on the day of the restore.
+fn assert_restorable(pg_dump: &Tool, server_major: u32) -> Result<(), Error> {
+    if pg_dump.major < 17 || server_major >= 17 {
+        return Ok(());
+    }
+    let what = format!("what pg_dump {} writes cannot be restored into PostgreSQL {server_major}", pg_dump.major);
+    Err(Error::new(Kind::Config, what)
+        .hint(format!("install the PostgreSQL {server_major} client tools, or name their folder with --tools")))
+}
+
 async fn read_catalog(client: &Client, server_major: u32, dump_major: u32) -> Result<Catalog, Error> {
     let moment = catalog::read_moment(client).await?;
     let version = client.query_one("SHOW server_version", &[]).await.map_err(from_postgres("read the version"))?;
     let row = client.query_one("SELECT current_database()::text", &[]).await.map_err(from_postgres("read the name"))?;
+    let database = Properties::read(client, server_major, row.get(0)).await?;
     Ok(Catalog {
         version: 1,
         server_version: version.get(0),
         server_major,
         dump_major,
+        row_format: RowFormatRecord::current(&database.encoding),
         moment,
-        database: Properties::read(client, server_major, row.get(0)).await?,
+        database,
         has_public: catalog::has_public(client).await?,
         roles: catalog::read_roles(client).await?,
         tables: catalog::read_tables(client).await?,
@@ -183,7 +227,7 @@ fn plan(catalog: &Catalog, page_bytes: u64, previous: &BTreeMap<String, u64>) ->
     segments.sort_by(|a, b| (&a.stream, a.at).cmp(&(&b.stream, b.at)));
     let streams = catalog.tables.iter().filter(|table| table.has_rows()).map(|table| StreamPlan {
         name: table.stream(),
-        format: table.row_format(&catalog.database.encoding),
+        format: table.row_format(&catalog.row_format),
         estimated_bytes: table.table_bytes,
     });
     let mut streams: Vec<StreamPlan> = streams.collect();

@@ -4,10 +4,11 @@
 //! database; schema before data; loaders; indexes and constraints; sequence values; statistics; then the rename. Promises that
 //! all checks that can be made before writing are made before writing.
 
-use crate::archive::{self, DumpFailure, Section, private_folder};
+use crate::archive::{self, Section, private_folder};
 use crate::catalog::{ARCHIVE, CATALOG, Catalog, Table};
 use crate::connection::{Purpose, connect};
 use crate::database::missing_roles;
+use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::loader::SegmentLoader;
@@ -101,9 +102,14 @@ impl PostgresTarget {
         let output = list.spawn().map_err(failed)?.wait().await.map_err(failed)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let note = |line: &str| {
-            let what = line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
-            let out = ["PUBLICATION - ", "SUBSCRIPTION - "].iter().any(|kind| what.starts_with(kind));
-            out.then(|| format!("left out: {}", what.replace(" - ", " ").to_lowercase()))
+            // `12; 6104 16401 PUBLICATION - name owner`
+            let words: Vec<&str> = line.split_whitespace().skip(3).collect();
+            match words.as_slice() {
+                [kind @ ("PUBLICATION" | "SUBSCRIPTION"), "-", name @ .., _owner] => {
+                    Some(format!("left out: {} {}", kind.to_lowercase(), name.join(" ")))
+                }
+                _ => None,
+            }
         };
         Ok(text.lines().filter(|line| !line.starts_with(';')).filter_map(note).collect())
     }
@@ -135,7 +141,7 @@ impl Target for PostgresTarget {
 
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
         let client = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
-        Ok(Box::new(SegmentLoader::new(client, Arc::clone(&self.tables), self.catalog.database.encoding.clone())))
+        Ok(Box::new(SegmentLoader::new(client, Arc::clone(&self.tables), self.catalog.row_format.encoding.clone())))
     }
 
     async fn complete(&mut self) -> Result<(), Error> {
@@ -178,7 +184,7 @@ impl Target for PostgresTarget {
 
     async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
         let client = connect(&self.scratch.endpoint, Purpose::Read, 60).await?;
-        let readable = Readable { tables: (*self.tables).clone(), encoding: self.catalog.database.encoding.clone() };
+        let readable = Readable { tables: (*self.tables).clone(), encoding: self.catalog.row_format.encoding.clone() };
         Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, DumpFailure::default())))
     }
 

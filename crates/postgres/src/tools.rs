@@ -48,6 +48,11 @@ pub(crate) async fn find(name: &str, least: u32, folder: Option<&Path>) -> Resul
             format!("{name} {newest} is too old: at least version {least} is needed here"),
         )
         .hint(format!("install the PostgreSQL {least} client tools, or name their folder with --tools"))),
+        (None, None) if folder.is_some() => {
+            let folder = folder.map(|folder| folder.display().to_string()).unwrap_or_default();
+            Err(Error::new(Kind::Config, format!("there is no {name} in {folder}"))
+                .hint("correct --tools, or leave it out: the usual places are looked into then"))
+        }
         (None, None) => Err(Error::new(Kind::Config, format!("{name} is not installed"))
             .hint(format!("install the PostgreSQL {least} client tools, or name their folder with --tools"))),
     }

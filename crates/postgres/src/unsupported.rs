@@ -47,6 +47,21 @@ const QUERIES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Fails with the name of a table whose policies would hide rows from this role: reading it would fail half way.
+pub(crate) async fn refuse_hidden_rows(client: &Client) -> Result<(), Error> {
+    let sql = "SELECT n.nspname::text, c.relname::text, current_user::text FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity \
+         AND pg_catalog.row_security_active(c.oid) ORDER BY 1, 2 LIMIT 1";
+    match client.query_opt(sql, &[]).await.map_err(from_postgres("look for row-level security"))? {
+        None => Ok(()),
+        Some(row) => {
+            let (table, role): (String, String) = (shown(row.get(0), row.get(1)), row.get(2));
+            let what = format!("{table} has row-level security, and role {role} does not bypass it");
+            Err(Error::new(Kind::Refused, what).hint(format!("ALTER ROLE {role} BYPASSRLS, or use the tables' owner")))
+        }
+    }
+}
+
 /// Extensions may declare tables whose rows belong to the user; `CREATE EXTENSION` does not bring those back.
 async fn filled_extension_tables(client: &Client) -> Result<Vec<String>, Error> {
     let sql = "SELECT e.extname, n.nspname, c.relname, coalesce(f.condition, '') FROM pg_catalog.pg_extension e, \

@@ -148,7 +148,10 @@ impl Error {
             Error::NoPlace { location, .. } if location.starts_with("s3:") => {
                 "create the bucket, or correct its name, region and endpoint in the repository URL".to_owned()
             }
-            Error::NoPlace { location, .. } => format!("mount or create {location}, or correct the repository URL"),
+            Error::NoPlace { location, .. } => format!(
+                "mount or create {location}, or correct the repository URL; only the last folder of a path is made, so that a \
+                 missing mount is not taken for an empty repository"
+            ),
             Error::Full { location, .. } => format!("free or add space at {location}, then run again"),
             Error::Unavailable { location, .. } if location.contains("=https:") => {
                 format!("check that {location} can be reached and is healthy, and that its certificate is signed by a CA \

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use jobkit::{RepoArgs, Secret};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Options of `backup`. Every one is also a variable: `--lock-timeout` is `LONGSHORE_LOCK_TIMEOUT`, or a file named by
@@ -22,8 +21,8 @@ pub struct BackupArgs {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Connections that read at the same time
-    #[arg(long, value_name = "N", default_value = "4")]
-    pub workers: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
     /// zstd level, 1 (fast) to 19 (small)
     #[arg(long, value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression: i32,

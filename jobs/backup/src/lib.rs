@@ -60,9 +60,9 @@ struct Copied {
 
 /// Reads everything and stores it; ends with the driver's word that it was everything.
 async fn copy(args: &BackupArgs, kit: &Kit, address: Address, session: &Session) -> Result<Copied, Failure> {
-    kit.progress.stage("lock tables, take the snapshot");
+    kit.progress.stage("connect, lock tables, take the snapshot");
     let options = SourceOptions {
-        workers: args.workers.get(),
+        workers: usize::from(args.workers),
         lock_timeout_seconds: args.lock_timeout,
         cross_count: args.cross_count,
         boundaries: session.boundaries().clone(),
@@ -72,7 +72,7 @@ async fn copy(args: &BackupArgs, kit: &Kit, address: Address, session: &Session)
     let plan = source.plan().clone();
     let units = plan::units(&plan.segments);
     let estimated = plan.segments.iter().map(|segment| segment.estimated_bytes).sum();
-    tracing::info!(
+    tracing::debug!(
         streams = plan.streams.len(),
         segments = plan.segments.len(),
         estimated_bytes = estimated,
@@ -80,7 +80,7 @@ async fn copy(args: &BackupArgs, kit: &Kit, address: Address, session: &Session)
     );
     kit.progress.stage("read rows");
     kit.progress.set_total(estimated, 0);
-    let stored = workers::run(source.as_ref(), session, &plan, units, args.workers.get(), &kit.progress).await?;
+    let stored = workers::run(source.as_ref(), session, &plan, units, usize::from(args.workers), &kit.progress).await?;
     assert_complete(&plan, &stored)?;
     kit.progress.stage("confirm the dump");
     let about = source.about().clone();

@@ -11,10 +11,10 @@ pub(crate) fn text(summary: &Summary, location: &str) -> String {
         (reused, all) => format!(", {} of {} chunks were there already", count(reused), count(all)),
     };
     format!(
-        "backed up {source}@{id}\n  {tables} tables, {rows} rows, {read} read in {took}\n  {added} added to {location}{saved}\n",
+        "backed up {source}@{id}\n  {tables}, {rows} rows, {read} read in {took}\n  {added} added to {location}{saved}\n",
         source = summary.source,
         id = summary.id,
-        tables = count(summary.streams),
+        tables = if summary.streams == 1 { "1 table".to_owned() } else { format!("{} tables", count(summary.streams)) },
         rows = count(summary.rows),
         read = bytes(summary.bytes),
         took = duration(took),

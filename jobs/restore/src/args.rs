@@ -3,7 +3,6 @@
 use clap::{Args, ValueEnum};
 use jobkit::{RepoArgs, Secret};
 use serde::Serialize;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// How much is compared before the database is given its name.
@@ -39,8 +38,8 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub no_owner: bool,
     /// Connections that load at the same time, and indexes built at the same time
-    #[arg(long, value_name = "N", default_value = "4")]
-    pub workers: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
     /// Folder of the vendor's tools (pg_restore) [default: the usual places]
     #[arg(long, value_name = "FOLDER")]
     pub tools: Option<PathBuf>,

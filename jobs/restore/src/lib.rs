@@ -32,7 +32,7 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
     let backup = Backup::read(&repository, manifest).await?;
     kit.progress.stage("check the target");
     let options = TargetOptions {
-        workers: args.workers.get(),
+        workers: usize::from(args.workers),
         no_owner: args.no_owner,
         run: Ulid::generate().to_string().to_ascii_lowercase().chars().skip(16).collect(),
         tools: args.tools.clone(),
@@ -76,20 +76,36 @@ impl Backup {
         Ok(backup)
     }
 
-    /// The lists must say what the manifest says: a list that was left out would be a table that is left out.
+    /// The lists must say what the manifest says: a list that was left out would be a table that is left out. Segments
+    /// come in order and none twice, and each has as many bytes as its chunks.
     fn assert_totals(&self) -> Result<(), Failure> {
+        let wrong = |what: String| Err(Failure::new(Exit::Data, what).hint("restore another backup"));
         let (mut segments, mut rows, mut bytes) = (0, 0, 0);
-        for segment in self.lists.iter().flat_map(|list| &list.segments) {
+        let mut streams = std::collections::BTreeSet::new();
+        let mut last: Option<(&str, u64)> = None;
+        for (list, segment) in
+            self.lists.iter().flat_map(|list| list.segments.iter().map(move |segment| (list, segment)))
+        {
+            let place = (segment.stream.as_str(), segment.at);
+            let in_chunks: u64 = list.refs_of(segment).iter().map(|chunk| chunk.plain_len).sum();
+            if last.is_some_and(|last| last >= place) || in_chunks != segment.bytes {
+                return wrong(format!(
+                    "the record of {} {} in {} is inconsistent",
+                    segment.stream, segment.range, self.name
+                ));
+            }
+            last = Some(place);
+            streams.insert(segment.stream.as_str());
             segments += 1;
             rows += load::digest_of(segment)?.rows;
             bytes += segment.bytes;
         }
         let totals = &self.manifest.header.totals;
-        if (segments, rows, bytes) == (totals.segments, totals.rows, totals.bytes) {
+        let found = (streams.len() as u64, segments, rows, bytes);
+        if found == (totals.streams, totals.segments, totals.rows, totals.bytes) {
             return Ok(());
         }
-        let what = format!("the lists of {} hold {rows} rows, and its manifest says {}", self.name, totals.rows);
-        Err(Failure::new(Exit::Data, what).hint("restore another backup"))
+        wrong(format!("the lists of {} hold {rows} rows, and its manifest says {}", self.name, totals.rows))
     }
 }
 
@@ -107,15 +123,15 @@ async fn restore(
     }
     kit.progress.stage("load rows");
     kit.progress.set_total(backup.manifest.header.totals.bytes, backup.manifest.header.totals.rows);
-    let units = load::units(&backup.lists, args.workers.get());
-    load::run(target, repository, &backup.name, units, args.workers.get(), &kit.progress).await?;
+    let units = load::units(&backup.lists, usize::from(args.workers));
+    load::run(target, repository, &backup.name, units, usize::from(args.workers), &kit.progress).await?;
     kit.progress.stage("build indexes and constraints");
     target.complete().await?;
     kit.progress.stage(match args.prove {
         Proof::Counts => "count rows",
         Proof::Content => "read everything back and compare",
     });
-    let verdicts = proof::prove(target, &backup.lists, args.prove, args.workers.get(), &kit.progress).await?;
+    let verdicts = proof::prove(target, &backup.lists, args.prove, usize::from(args.workers), &kit.progress).await?;
     kit.progress.stage("publish");
     let conclusion = target.publish().await?;
     Ok(report::Report::new(&backup.manifest, conclusion, args.prove, &verdicts, notes))

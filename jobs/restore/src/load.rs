@@ -17,6 +17,9 @@ const READ_AHEAD: usize = 2;
 /// A table of at most this many bytes is always loaded by one loader, in one transaction.
 const SMALL_TABLE: u64 = 64 << 20;
 
+/// A smaller table is not worth the file that truncating it makes anew: a vacuum has it frozen in no time.
+const WORTH_FREEZING: u64 = 64 << 10;
+
 /// What one loader loads in one go: a whole table, or one segment of a large one.
 #[derive(Debug, Clone)]
 pub(crate) struct Unit {
@@ -49,7 +52,7 @@ pub(crate) fn units(lists: &[List], workers: usize) -> Vec<Unit> {
         let stream = StreamName::new(name);
         if bytes <= most {
             let segments = segments.iter().map(owned).collect();
-            units.push(Unit { stream, whole: true, bytes, segments });
+            units.push(Unit { stream, whole: bytes >= WORTH_FREEZING, bytes, segments });
             continue;
         }
         units.extend(segments.iter().map(|segment| Unit {
@@ -96,6 +99,9 @@ struct Chunks {
 async fn work(mut loader: Box<dyn Loader>, queue: Queue, chunks: Chunks) -> Result<(), Failure> {
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     while let Some(unit) = next() {
+        if unit.bytes == 0 {
+            continue;
+        }
         loader.begin(&unit.stream, unit.whole).await?;
         for (segment, refs) in &unit.segments {
             load_segment(loader.as_mut(), segment, refs, &chunks).await?;

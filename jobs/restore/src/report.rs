@@ -50,6 +50,10 @@ impl Report {
     }
 }
 
+fn tables(number: u64) -> String {
+    if number == 1 { "1 table".to_owned() } else { format!("{} tables", count(number)) }
+}
+
 /// A few lines: what was restored where, and what was compared.
 pub(crate) fn text(report: &Report) -> String {
     let proof = match report.proof {
@@ -58,12 +62,12 @@ pub(crate) fn text(report: &Report) -> String {
     };
     let notes: String = report.notes.iter().map(|note| format!("  note: {note}\n")).collect();
     format!(
-        "restored {}@{} into {} at {}\n  {} tables, {} rows, {} loaded in {}\n  proven: {proof}\n{notes}",
+        "restored {}@{} into {} at {}\n  {}, {} rows, {}, in {}\n  proven: {proof}\n{notes}",
         report.source,
         report.id,
         report.database,
         report.server,
-        count(report.tables),
+        tables(report.tables),
         count(report.rows),
         bytes(report.bytes),
         duration(Duration::from_secs_f64(report.seconds)),

@@ -120,9 +120,10 @@ async fn success_is_0_with_one_document_and_json_logs() {
     assert_eq!(log[0]["message"], "stage begins");
     assert_eq!((&log[1]["message"], &log[1]["url"]), (&"reading".into(), &"postgres://u:***@h/db".into()));
     assert_eq!(
-        (&log[2]["message"], &log[2]["rows"], &log[2]["percent"]),
-        (&"stage ends".into(), &3.into(), &100.into())
+        (&log[2]["message"], &log[2]["rows"], &log[2]["bytes"]),
+        (&"stage ends".into(), &3.into(), &1000.into())
     );
+    assert!(log[2]["elapsed_seconds"].is_f64() && log[2]["percent"].is_null(), "{}", log[2]);
 }
 
 #[tokio::test]

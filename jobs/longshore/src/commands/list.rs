@@ -24,7 +24,8 @@ pub async fn run(args: ListArgs, kit: Kit) -> Result<(), Failure> {
     let now = repository.now().await?;
     kit.printer.print(&summaries, |summaries| {
         if summaries.is_empty() {
-            return format!("no backups in {}\n", repository.location());
+            let of = source.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+            return format!("no backups{of} in {}\n", repository.location());
         }
         let columns = [
             ("SOURCE", Align::Left),
