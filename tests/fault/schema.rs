@@ -36,7 +36,7 @@ async fn changes_before_the_lock_are_all_in_the_backup() {
         let place = Place::new().await;
         let running = place.backup(&db.url()).spawn();
         let waits = "select count(*) from pg_locks l join pg_class c on c.oid = l.relation join pg_stat_activity a using (pid) \
-                     where not l.granted and a.application_name = 'longshore' and a.datname = current_database()";
+                     where not l.granted and a.application_name like 'longshore%' and a.datname = current_database()";
         // Over a session of its own: the one with the change must not take part.
         while sql::value(&db.url(), waits).await == "0" {
             assert!(running.is_running(), "the backup did not wait for the lock: {}", running.stderr());
@@ -79,4 +79,45 @@ async fn changes_after_the_lock_wait_and_are_not_in_the_backup() {
         let columns = "select count(*) from pg_attribute where attrelid = 'large'::regclass and attname = 'y'";
         assert_eq!(sql::value(&target.url, columns).await, "0", "{change}");
     }
+}
+
+/// Somebody queues for a stronger lock right after ours, before `pg_dump` has its own: `pg_dump` would wait for them, and
+/// they for us. The backup starts over, lets them go first, and shows the moment after.
+#[tokio::test]
+async fn a_change_that_comes_between_our_locks_and_those_of_pg_dump_goes_first() {
+    let db = postgres(15).await.create_database().await;
+    db.exec("create table held (x int); insert into held values (1), (2), (3)").await;
+    let place = Place::new().await;
+    // A pg_dump that waits until somebody waits: the moment is hit in every run.
+    let folder = place.folder.path().join("tools");
+    std::fs::create_dir(&folder).unwrap();
+    let wait = "for i in $(seq 600); do [ -e \"$(dirname \"$0\")/go\" ] && break; sleep 0.05; done";
+    for (name, before) in [("pg_dump", wait), ("pg_restore", ":")] {
+        let skip = if name == "pg_dump" { "[ \"$1\" = --version ] ||" } else { "" };
+        let real = format!(
+            "for bin in /usr/lib/postgresql/15/bin /usr/bin; do [ -x $bin/{name} ] && exec $bin/{name} \"$@\"; done"
+        );
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{skip} {{ {before}; }}\n{real}\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let running = place.backup(&db.url()).env("LONGSHORE_TOOLS", folder.display().to_string()).spawn();
+    let ours = "select count(*) from pg_locks where granted and mode = 'AccessShareLock' and relation = 'held'::regclass \
+                and pid <> pg_backend_pid()";
+    while db.value(ours).await == "0" {
+        assert!(running.is_running(), "{}", running.stderr());
+    }
+    let other = sql::connect(&db.url()).await;
+    let change = tokio::spawn(async move { other.batch_execute("truncate held").await });
+    let waits = "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock' and relation = 'held'::regclass";
+    while db.value(waits).await == "0" {
+        assert!(running.is_running(), "{}", running.stderr());
+    }
+    std::fs::write(folder.join("go"), "").unwrap();
+    let outcome = running.wait().await.success();
+    assert!(outcome.stderr.contains("starting over"), "{}", outcome.report());
+    change.await.unwrap().unwrap();
+    let target = Target::of(&db);
+    place.restore(&target.url).run().await.success();
+    assert_eq!(sql::value(&target.url, "select count(*) from held").await, "0");
 }

@@ -45,7 +45,7 @@ async fn a_missing_pg_dump_is_exit_78() {
     let empty = place.folder.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     let outcome = place.backup(&db.url()).env("LONGSHORE_TOOLS", empty.display().to_string()).run().await;
-    assert_failed(outcome, 78, "pg_dump is not installed");
+    assert_failed(outcome, 78, "there is no pg_dump in");
     place.assert_no_manifest();
 }
 

@@ -171,7 +171,7 @@ async fn a_target_that_holds_something_is_refused_and_keeps_it() {
     theirs.exec("create table precious (x int); insert into precious values (42)").await;
     assert_failed(place.restore(&theirs.url()).run().await, 73, "precious");
     assert_eq!(theirs.value("select x from precious").await, "42");
-    assert_eq!(crate::place::databases_like(&db, &theirs.name).await, [theirs.name.clone()]);
+    assert_eq!(crate::place::databases_like(&db, &theirs.name).await, [theirs.name.as_str()]);
 }
 
 #[tokio::test]
