@@ -1,0 +1,245 @@
+"""The report of scripts/bench: medians, ratios and verdicts from the measurements of bench.py, as Markdown.
+
+Owns the targets and the words. Promises that what was missed, and every peer that was faster, stands in the report as
+plainly as the rest, and that the text between the two marks in docs/benchmarks.md, which people write, stays as it is.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+
+BEGIN, END = "<!-- written by hand: begin -->", "<!-- written by hand: end -->"
+MIB = 1024 * 1024
+
+
+class Report:
+    """The measurements, and the lines written so far."""
+
+    def __init__(self, results):
+        self.machine = results["machine"]
+        self.seen = results["seen"]
+        self.skipped = results["skipped"]
+        self.lines = []
+
+    def add(self, *lines):
+        self.lines += [*lines]
+
+    def has(self, *names):
+        return all(name in self.seen for name in names)
+
+    def of(self, name, key="seconds"):
+        return median(entry[key] for entry in self.seen[name])
+
+    def stage(self, name, stage):
+        return median(entry["stages"][stage] for entry in self.seen[name])
+
+    def seconds(self, name):
+        runs = sorted(entry["seconds"] for entry in self.seen[name])
+        spread = f" ({runs[0]:.1f}–{runs[-1]:.1f})" if len(runs) > 1 else " (once)"
+        return f"{median(runs):.1f}{spread}"
+
+    def table(self, head, rows):
+        self.add("", "| " + " | ".join(head) + " |", "|---" * len(head) + "|")
+        self.add(*("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows))
+
+
+def backups(report):
+    floor = report.of("floor")
+    names = [
+        ("floor", "floor: 4 connections, COPY of page ranges, bytes thrown away"),
+        ("ours, first", "**longshore backup**, first, zstd-3, into a directory"),
+        ("ours, first, zstd-1", "**longshore backup**, first, zstd-1"),
+        ("ours, first, into MinIO", "**longshore backup**, first, zstd-3, into MinIO on the same machine"),
+        ("pg_dump | zstd -3 -T2", "`pg_dump \\| zstd -3 -T2` to a file"),
+        ("pg_dump | restic, first", "`pg_dump \\| restic backup --stdin`, first"),
+        ("pg_dump -Fd -j2", "`pg_dump -Fd -j2`"),
+        ("pg_dump -Fc", "`pg_dump -Fc`"),
+    ]
+    rows = []
+    for name, shown in names:
+        if report.has(name):
+            stored = f"{report.of(name, 'stored') / MIB:,.0f}" if "stored" in report.seen[name][0] else ""
+            cpu = f"{report.of(name, 'cpu'):.1f}"
+            rows.append((shown, report.seconds(name), f"{report.of(name) / floor:.2f}", stored, cpu))
+    report.add("", "## Backup of everything")
+    report.table(("what", "seconds: median (range)", "× floor", "MiB stored", "client's CPU seconds"), rows)
+    report.add(
+        "",
+        "`longshore` hashes every row and every chunk, syncs every object and its folder to disk, and compares with the vendor's "
+        "own list of tables. `pg_dump` into a folder or file syncs at its end, `zstd` not at all; `restic` hashes, deduplicates and also encrypts.",
+    )
+
+
+def again(report):
+    names = [
+        ("ours, again unchanged", "**longshore backup**, nothing changed", "floor", "ours, first"),
+        ("ours, newest 1 % changed", "**longshore backup**, newest 1 % updated", "floor, newest 1 % changed", "ours, first"),
+        ("ours, scattered 1 % changed", "**longshore backup**, every 100th row updated", "floor, scattered 1 % changed", "ours, first"),
+        ("pg_dump | restic, again unchanged", "`pg_dump \\| restic`, nothing changed", "floor", "pg_dump | restic, first"),
+    ]
+    rows = []
+    for name, shown, floor, first in names:
+        if report.has(name, floor, first):
+            share = 100 * report.of(name, "grown") / report.of(first, "stored")
+            ratio = report.of(name) / report.of(floor)
+            rows.append((shown, report.seconds(name), f"{ratio:.2f}", f"{report.of(name, 'grown') / MIB:.1f}", f"{share:.2f} %"))
+    report.add("", "## Backup again")
+    report.table(("what", "seconds", "× floor of the same data", "MiB added", "of the first backup"), rows)
+    report.add("", "Updated: events and accounts. PostgreSQL writes an updated row anew elsewhere, so both places change.")
+
+
+def restores(report):
+    names = [
+        ("ours, restore", "**longshore restore**: schema, rows, indexes, statistics, every table counted"),
+        ("ours, restore, every row compared", "**longshore restore --prove content**: the same, every row read back and compared"),
+        ("pg_restore -j2", "`pg_restore -j2` from `-Fd`: no statistics, nothing counted"),
+        ("pg_restore -j2, with the memory for indexes that ours asks for", "the same with maintenance_work_mem=256MB, as ours asks for"),
+        ("pgcopydb clone", "`pgcopydb clone`, 2 + 2 jobs, straight from the source"),
+    ]
+    rows = [(shown, report.seconds(name)) for name, shown in names if report.has(name)]
+    report.add("", "## Restore")
+    report.table(("what", "seconds"), rows)
+    stages = list(report.seen["ours, restore"][0]["stages"])
+    report.add("", "Ours by stage, in seconds: " + "; ".join(f"{stage} {report.stage('ours, restore', stage):.1f}" for stage in stages) + ".")
+    if report.has("pg_restore -j2, data only"):
+        report.add(f"`pg_restore -j2 --section=data` alone: {report.seconds('pg_restore -j2, data only')}.")
+
+
+def limits(report):
+    names = ["ours, first", "ours, first, into MinIO", "ours, again unchanged", "ours, restore", "ours, restore, every row compared", "ours, 2,000 small tables"]
+    rows = [(name, f"{max(run['rss_mib'] for run in report.seen[name]):.0f}") for name in names if report.has(name)]
+    report.add("", "## Memory", "", "Peak resident memory of the process at its 4 workers, the highest of all rounds.")
+    report.table(("what", "MiB"), rows)
+    small = [
+        ("ours, 2,000 small tables", "**longshore backup**, first"),
+        ("ours, 2,000 small tables, again", "**longshore backup**, nothing changed"),
+        ("pg_dump -Fd -j2, 2,000 small tables", "`pg_dump -Fd -j2`"),
+    ]
+    rows = [(shown, report.seconds(name), f"{report.of(name, 'files'):.0f}") for name, shown in small if report.has(name)]
+    report.add("", "## A database of 2,000 tables of 20 rows")
+    report.table(("what", "seconds", "objects written"), rows)
+
+
+def targets(report):
+    """Rows of (target, measured, met). A target whose peer is missing has no verdict."""
+    of, has = report.of, report.has
+    floor, first = of("floor"), of("ours, first")
+    rows = []
+
+    def judge(what, needed, value, limit, at_least=False, unit="×"):
+        if all(has(name) for name in needed):
+            seen = value()
+            met = seen >= limit if at_least else seen <= limit
+            rows.append((f"{what} {'≥' if at_least else '≤'} {limit:g} {unit}", f"{seen:.2f} {unit}", "met" if met else "**missed**"))
+        else:
+            rows.append((what, "not measured", "no verdict"))
+
+    judge("first backup: faster than `pg_dump -Fd -j2` by", ["pg_dump -Fd -j2"], lambda: of("pg_dump -Fd -j2") / first, 2.2, True)
+    judge("first backup: time over `pg_dump \\| zstd -3 -T2`", ["pg_dump | zstd -3 -T2"], lambda: first / of("pg_dump | zstd -3 -T2"), 1.0)
+    judge("first backup at zstd-1: time over the floor", [], lambda: of("ours, first, zstd-1") / floor, 1.8)
+    judge("first backup into MinIO: time over the directory's", ["ours, first, into MinIO"], lambda: of("ours, first, into MinIO") / first, 1.3)
+    share = lambda name: 100 * of(name, "grown") / of("ours, first", "stored")
+    over = lambda name: of(name) / of(name.replace("ours", "floor"))
+    judge("again, unchanged: time over the floor", [], lambda: of("ours, again unchanged") / floor, 1.4)
+    judge("again, unchanged: added", [], lambda: share("ours, again unchanged"), 0.5, unit="%")
+    judge("again, newest 1 % changed: time over the floor", [], lambda: over("ours, newest 1 % changed"), 1.4)
+    judge("again, newest 1 % changed: added", [], lambda: share("ours, newest 1 % changed"), 5, unit="%")
+    judge("restore: faster than `pg_restore -j2` by", ["pg_restore -j2"], lambda: of("pg_restore -j2") / of("ours, restore"), 1.2, True)
+    data = "pg_restore -j2, data only"
+    judge("restore, loading of rows: faster by", [data], lambda: of(data) / report.stage("ours, restore", "load rows"), 1.5, True)
+    highest = lambda: max(run["rss_mib"] for name, runs in report.seen.items() if name.startswith("ours") for run in runs)
+    judge("memory of any run (rows here are small)", [], highest, 256, unit="MiB")
+    judge("2,000 small tables: objects", [], lambda: of("ours, 2,000 small tables", "files"), 60, unit="objects")
+    return rows
+
+
+def slower(report):
+    """Peers that beat ours at the same work."""
+    pairs = [
+        ("ours, first", ["pg_dump | zstd -3 -T2", "pg_dump -Fd -j2", "pg_dump -Fc", "pg_dump | restic, first"]),
+        ("ours, again unchanged", ["pg_dump | restic, again unchanged"]),
+        ("ours, restore", ["pg_restore -j2", "pg_restore -j2, with the memory for indexes that ours asks for", "pgcopydb clone"]),
+        ("ours, 2,000 small tables", ["pg_dump -Fd -j2, 2,000 small tables"]),
+    ]
+    lines = []
+    for ours, peers in pairs:
+        for peer in peers:
+            if report.has(ours, peer) and report.of(peer) < report.of(ours):
+                lines.append(f"- `{peer}` takes {report.of(peer):.1f} s, “{ours}” {report.of(ours):.1f} s.")
+    smaller = [name for name in ("pg_dump -Fd -j2", "pg_dump -Fc", "pg_dump | zstd -3 -T2", "pg_dump | restic, first") if report.has(name)]
+    for peer in smaller:
+        ours, theirs = report.of("ours, first", "stored"), report.of(peer, "stored")
+        if theirs < ours:
+            lines.append(f"- `{peer}` stores {theirs / MIB:,.0f} MiB, ours {ours / MIB:,.0f} MiB.")
+    return lines or ["- No peer measured here was faster, or stored less, at the same work."]
+
+
+def opening(report):
+    machine = report.machine
+    versions = ", ".join(f"{name} {text}" for name, text in machine["versions"].items() if text)
+    report.add(
+        "# Benchmarks",
+        "",
+        "Written by `scripts/bench postgres`, which anybody can run; only the section *Where the time goes* is written by hand. "
+        "Compare numbers within this page only: another machine has others.",
+        "",
+        f"- {machine['date']}; {machine['cores']} cores ({machine['processor']}, {'with' if machine['sha_ni'] else 'without'} "
+        f"SHA instructions), {machine['memory_gib']} GiB; server, client and store on the same machine, over loopback TCP, "
+        "data in the cache.",
+        f"- PostgreSQL {machine['server']} ({machine['settings']}); {versions}.",
+        f"- Data at the {machine['scale']} scale: {machine['database']}. At the full one: `pgbench -i -s 60` (6 M accounts), 3 M events (jsonb, numeric, timestamptz; a primary "
+        "key, a btree and a GIN index), 200 k text documents. "
+        f"As COPY text: {report.of('ours, first', 'summary_bytes') / 1e9:.2f} GB.",
+        f"- {machine['rounds']} rounds of backups, {machine['restore_rounds']} of restores, ours and the peers by turns, medians. "
+        "Before each run: a checkpoint and a sync. Peers that no target is set against run once.",
+        "- `longshore` runs at its default of 4 workers; the peers with 2 jobs, one per core, as the targets name them.",
+    )
+    runs = [entry for entries in report.seen.values() for entry in entries]
+    busy = sum(entry["busy"] for entry in runs)
+    if busy == 0:
+        report.add(f"- All {len(runs)} runs began on an idle machine; what came in between would show in the ranges.")
+    else:
+        report.add(f"- **{busy} of {len(runs)} runs began while the machine was busy with something else.**")
+    if report.machine["scale"] != "full":
+        report.add("", "**This is the small scale, for trying the script out: it says nothing about speed.**")
+    if report.skipped:
+        report.add("", "Not measured:", "")
+        report.add(*(f"- {name}: {why}" for name, why in report.skipped.items()))
+
+
+def write(results, old):
+    report = Report(results)
+    for entries in report.seen.values():
+        for entry in entries:
+            entry["summary_bytes"] = entry.get("summary", {}).get("bytes", 0)
+    opening(report)
+    report.add("", "## Targets")
+    report.table(("target", "measured", "verdict"), targets(report))
+    backups(report)
+    again(report)
+    restores(report)
+    limits(report)
+    report.add("", "## Where it loses", "", *slower(report))
+    by_hand = old.split(BEGIN, 1)[1].split(END, 1)[0] if BEGIN in old and END in old else "\n"
+    report.add("", "## Where the time goes", "", BEGIN + by_hand + END)
+    return "\n".join(report.lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--results", required=True)
+    parser.add_argument("--docs", help="where to write; printed without it")
+    args = parser.parse_args()
+    docs = Path(args.docs) if args.docs else None
+    old = docs.read_text() if docs and docs.exists() else ""
+    text = write(json.loads(Path(args.results).read_text()), old)
+    if docs:
+        docs.parent.mkdir(parents=True, exist_ok=True)
+        docs.write_text(text)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
