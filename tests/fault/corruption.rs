@@ -78,6 +78,21 @@ async fn a_damaged_manifest_fails_the_listing_by_name() {
     assert_failed(place.job(["list"]).run().await, 65, &name);
 }
 
+/// Somebody deletes or truncates chunks behind our back: the next backup notices, stores them again, and is whole.
+#[tokio::test]
+async fn a_chunk_that_vanished_is_stored_again_by_the_next_backup() {
+    for kind in [Damage::Remove, Damage::Truncate] {
+        let (db, place) = backed_up().await;
+        for (seed, chunk) in place.objects("chunks").iter().enumerate().filter(|(n, _)| n % 3 == 0) {
+            damage(chunk, kind, seed + 1);
+        }
+        let next = place.backup(&db.url()).run().await.success().json();
+        assert!(next["added_bytes"].as_u64().unwrap() > 100_000, "{next}");
+        let target = Target::of(&db);
+        place.restore(&target.url).run().await.success();
+    }
+}
+
 /// Damage in the last backup must not keep the next one from being made, nor get into it where it is noticed.
 #[tokio::test]
 async fn damage_in_the_last_backup_does_not_stop_the_next() {

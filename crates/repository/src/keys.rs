@@ -127,6 +127,11 @@ pub(crate) fn session_end(session: SessionId) -> Result<Key, Error> {
     parse(format!("sessions/{session}/end"))
 }
 
+/// All chunk objects.
+pub(crate) fn chunks_folder() -> Result<Prefix, Error> {
+    prefix("chunks/")
+}
+
 pub(crate) fn gc_folder() -> Result<Prefix, Error> {
     prefix("gc/")
 }

@@ -1,10 +1,12 @@
 //! Known chunks: what the last backup stored, so that it need not be stored again.
 //!
 //! Owns the lookup from a chunk's id to a ref of the previous manifest. Promises bounded memory whatever the size of the
-//! database: lists are loaded when a segment of theirs is read, and only the last few are kept. Refuses condemned objects.
+//! database: lists are loaded when a segment of theirs is read, and only the last few are kept. Refuses condemned objects, and objects that are no
+//! longer there.
 //! A list that cannot be read makes its chunks unknown, which costs space and nothing else.
 
 use crate::condemned::Condemned;
+use crate::present::Present;
 use crate::{ChunkId, ChunkRef, Hints, Manifest, Repository};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError};
@@ -26,6 +28,7 @@ pub(crate) struct Known {
     lists: Vec<ChunkRef>,
     firsts: Vec<(String, u64)>,
     condemned: HashSet<String>,
+    present: Present,
     kept: Mutex<VecDeque<(usize, Arc<KnownSet>)>>,
     /// Lists that this session has read and found intact.
     intact: std::sync::Mutex<HashSet<ChunkId>>,
@@ -42,6 +45,7 @@ impl Known {
             lists: Vec::new(),
             firsts: Vec::new(),
             condemned,
+            present: Present::default(),
             kept: Mutex::default(),
             intact: std::sync::Mutex::default(),
             documents: KnownSet::new(),
@@ -50,8 +54,15 @@ impl Known {
     }
 
     /// What a manifest refers to, found by its hints; without hints as much of it as memory allows.
-    pub async fn of(repository: Repository, condemned: Condemned, previous: &Manifest, hints: Option<&Hints>) -> Self {
+    pub async fn of(
+        repository: Repository,
+        condemned: Condemned,
+        present: Present,
+        previous: &Manifest,
+        hints: Option<&Hints>,
+    ) -> Self {
         let mut known = Self::nothing(repository, condemned);
+        known.present = present;
         known.name = format!("{}@{}", previous.header.source, previous.header.backup);
         known.lists.clone_from(&previous.header.lists);
         let refs = previous.header.documents.iter().flat_map(|document| document.refs.iter());
@@ -121,7 +132,7 @@ impl Known {
 
     fn usable(&self, refs: impl IntoIterator<Item = ChunkRef>) -> KnownSet {
         refs.into_iter()
-            .filter(|chunk| !self.condemned.contains(&chunk.object))
+            .filter(|chunk| !self.condemned.contains(&chunk.object) && self.present.holds(chunk))
             .map(|chunk| (chunk.id, chunk))
             .collect()
     }

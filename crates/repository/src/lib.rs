@@ -19,6 +19,7 @@ mod keys;
 mod known;
 mod list;
 mod manifest;
+mod present;
 mod read;
 mod repo;
 mod session;

@@ -8,6 +8,7 @@
 use crate::condemned;
 use crate::frame::{Kind, encode};
 use crate::known::Known;
+use crate::present::Present;
 use crate::repo::timestamp;
 use crate::upload::{Uploader, put_own};
 use crate::{
@@ -340,7 +341,8 @@ async fn previous(
     };
     let Some(manifest) = latest else { return Ok((Known::nothing(repository.clone(), condemned), BTreeMap::new())) };
     let hints = Hints::read(repository.store.as_ref(), source, manifest.header.backup).await;
-    let known = Known::of(repository.clone(), condemned, &manifest, hints.as_ref()).await;
+    let present = Present::read(repository.store.as_ref()).await?;
+    let known = Known::of(repository.clone(), condemned, present, &manifest, hints.as_ref()).await;
     Ok((known, hints.map(|hints| hints.boundaries).unwrap_or_default()))
 }
 

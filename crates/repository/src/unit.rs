@@ -27,8 +27,23 @@ pub struct SegmentRefs {
     pub bytes: u64,
 }
 
+/// An upload on its way; given up when it is dropped.
+struct Upload(JoinHandle<Result<ChunkRef, Error>>);
+
+impl Upload {
+    async fn stored(&mut self) -> Result<ChunkRef, Error> {
+        (&mut self.0).await.map_err(|e| Error::Internal(format!("upload: {e}")))?
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 enum Slot {
-    Task(JoinHandle<Result<ChunkRef, Error>>),
+    Task(Upload),
     Done(ChunkRef),
     Bundled(usize),
 }
@@ -121,7 +136,7 @@ impl UnitWriter {
             let mut refs = Vec::with_capacity(slots.len());
             for slot in slots {
                 refs.push(match slot {
-                    Slot::Task(task) => joined(task).await?,
+                    Slot::Task(mut upload) => upload.stored().await?,
                     Slot::Done(chunk) => chunk,
                     Slot::Bundled(index) => bundled
                         .get(index)
@@ -140,13 +155,13 @@ impl UnitWriter {
             if let Some(slot) = self.slots.get_mut(self.waited)
                 && let Slot::Task(task) = slot
             {
-                *slot = Slot::Done(joined(task).await?);
+                *slot = Slot::Done(task.stored().await?);
             }
             self.waited += 1;
         }
         let permit = self.uploader.reserve(plain.len()).await?;
         let upload = Arc::clone(&self.uploader).store_chunk(plain, Arc::clone(&self.near), permit);
-        self.slots.push(Slot::Task(tokio::spawn(upload)));
+        self.slots.push(Slot::Task(Upload(tokio::spawn(upload))));
         Ok(())
     }
 
@@ -158,17 +173,6 @@ impl UnitWriter {
             }
             Prepared::Fresh { id, plain_len, frame, sha256 } => {
                 Ok(Slot::Bundled(self.bundle.add(id, plain_len, &frame, sha256)))
-            }
-        }
-    }
-}
-
-impl Drop for UnitWriter {
-    fn drop(&mut self) {
-        let abandoned = self.slots.drain(..).chain(self.finished.drain(..).flat_map(|(slots, _)| slots));
-        for slot in abandoned {
-            if let Slot::Task(task) = slot {
-                task.abort();
             }
         }
     }
@@ -209,10 +213,4 @@ impl Bundle {
         uploader.note_added(len, self.refs.iter().cloned());
         Ok(self.refs)
     }
-}
-
-async fn joined(
-    task: impl Future<Output = Result<Result<ChunkRef, Error>, tokio::task::JoinError>>,
-) -> Result<ChunkRef, Error> {
-    task.await.map_err(|e| Error::Internal(format!("upload: {e}")))?
 }
