@@ -57,7 +57,7 @@ async fn a_pg_dump_older_than_the_server_is_exit_78() {
 #[tokio::test]
 async fn a_failing_pg_dump_makes_no_backup() {
     let script = "echo 'pg_dump: error: query failed: something broke' >&2; exit 1";
-    fails(&version(15, script), &real("pg_restore"), 69, "something broke").await;
+    fails(&version(15, script), &real("pg_restore"), 78, "something broke").await;
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ pub struct Conclusion {
     pub database: String,
     /// Host and port.
     pub server: String,
+    /// What the operator should know about the last step.
+    pub notes: Vec<String>,
 }
 
 /// A database being restored, under a name of its own until it is published.

@@ -94,7 +94,7 @@ pub(crate) enum Section {
 
 /// Settings for the sessions that `pg_restore` opens: no timeout of the target's ends an index build, and index builds
 /// get memory, which for GIN decides between minutes and hours.
-const RESTORE_SETTINGS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+const RESTORE_SETTINGS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 \
      -c default_transaction_read_only=off -c synchronous_commit=off -c maintenance_work_mem=256MB";
 
 /// Brings one section back into the database, stopping at the first error.
@@ -128,8 +128,10 @@ pub(crate) async fn restore(
 }
 
 /// A name that contains `=` would be taken for a connection string, so it is made one.
-fn conninfo(database: &str) -> String {
-    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+pub(crate) fn conninfo(database: &str) -> String {
+    // The tools notice a dead network as our own sessions do; by default it takes them hours.
+    const ALIVE: &str = "keepalives_idle=30 keepalives_interval=10 keepalives_count=6 tcp_user_timeout=120000";
+    format!("dbname='{}' {ALIVE}", database.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 #[cfg(test)]

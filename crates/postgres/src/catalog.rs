@@ -110,6 +110,11 @@ impl Table {
         self.columns.iter().map(|column| ident(&column.name)).collect::<Vec<_>>().join(", ")
     }
 
+    /// The oid it had when reading was planned; `None` for a table that a restore has made anew.
+    pub fn planned_oid(&self) -> Option<u32> {
+        (self.oid != 0).then_some(self.oid)
+    }
+
     pub fn has_rows(&self) -> bool {
         self.kind == "r"
     }
@@ -289,6 +294,17 @@ pub(crate) async fn read_roles(client: &Client) -> Result<BTreeSet<String>, Erro
          UNION SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = current_database()";
     let rows = client.query(sql, &[]).await.map_err(from_postgres("read roles"))?;
     Ok(rows.iter().map(|row| row.get::<_, String>(0)).collect())
+}
+
+/// Names and labels that rows are written with, and that change without touching a table's lock: of schemas, of enum
+/// values, of the attributes of composite types. By kind and oid.
+pub(crate) async fn read_labels(client: &Client) -> Result<BTreeMap<(String, u32, i16), String>, Error> {
+    let sql = "SELECT 'schema', oid, 0::int2, nspname::text FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' \
+         UNION ALL SELECT 'value of an enum', oid, 0::int2, enumlabel::text FROM pg_catalog.pg_enum \
+         UNION ALL SELECT 'attribute of a type', a.attrelid, a.attnum, a.attname || ' ' || a.atttypid::text \
+         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid WHERE c.relkind = 'c'";
+    let rows = client.query(sql, &[]).await.map_err(from_postgres("read names and labels"))?;
+    Ok(rows.iter().map(|row| ((row.get(0), row.get(1), row.get(2)), row.get(3))).collect())
 }
 
 /// Whether the schema `public` exists.

@@ -28,6 +28,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("jit", "off"),
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
     ("default_transaction_read_only", "off"),
     ("synchronous_commit", "off"),
     ("client_min_messages", "error"),
@@ -80,6 +81,8 @@ pub(crate) async fn connect(endpoint: &Endpoint, purpose: Purpose, lock_timeout_
         }
     });
     let mut sql: String = SETTINGS.iter().map(|(name, value)| format!("SET {name} = '{value}';")).collect();
+    // Known from version 17 on: set where it exists.
+    sql.push_str("SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';");
     sql.push_str(&format!("SET lock_timeout = '{lock_timeout_seconds}s';"));
     if purpose != Purpose::Write {
         sql.push_str("SET search_path = '';");

@@ -124,8 +124,9 @@ impl Properties {
         sql
     }
 
-    /// Applies everything but encoding and locale to the database called `name`.
-    pub async fn apply(&self, client: &Client, name: &str, no_owner: bool) -> Result<(), Error> {
+    /// The statements that apply everything but encoding, locale and owner to the database called `name`. All of them
+    /// can be undone by a ROLLBACK.
+    pub fn statements(&self, name: &str, no_owner: bool) -> Vec<String> {
         let database = ident(name);
         let mut sql = vec![format!("ALTER DATABASE {database} CONNECTION LIMIT {}", self.connection_limit)];
         let comment = self.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal);
@@ -136,14 +137,13 @@ impl Properties {
         for setting in self.settings.iter().filter(|setting| !no_owner || setting.role.is_none()) {
             sql.extend(setting_statements(setting, &database));
         }
-        // The owner comes last: giving it away may take away the right to do the rest.
-        if !no_owner {
-            sql.push(format!("ALTER DATABASE {database} OWNER TO {}", ident(&self.owner)));
-        }
-        for statement in sql {
-            client.batch_execute(&statement).await.map_err(from_postgres(format!("set the properties of {name}")))?;
-        }
-        Ok(())
+        sql
+    }
+
+    /// The statement that gives the database called `name` its owner. It comes last: it may take away the right to do
+    /// anything else.
+    pub fn owner_statement(&self, name: &str) -> String {
+        format!("ALTER DATABASE {} OWNER TO {}", ident(name), ident(&self.owner))
     }
 
     fn grant_statements(&self, database: &str) -> Vec<String> {

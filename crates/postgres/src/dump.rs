@@ -68,11 +68,15 @@ impl SchemaDump {
         let wait = lock_timeout_seconds.saturating_mul(1000);
         let command = process::Command::new(&tool.program)
             .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-password"])
+            .arg(format!("--dbname={}", archive::conninfo(endpoint.database())))
             .arg(format!("--snapshot={}", snapshot.id))
             .arg(format!("--lock-wait-timeout={wait}"))
             .arg("--file")
             .arg(folder.path().join("schema"))
-            .env("PGOPTIONS", "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0");
+            .env(
+                "PGOPTIONS",
+                "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0",
+            );
         let failed = |e| from_tool("dump the schema", e);
         // A name by which its session is found on the server; a snapshot's id is unique there.
         let session = format!("longshore schema {}", snapshot.id);

@@ -17,7 +17,9 @@ pub(crate) fn map(what: &str, error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return connection_trouble(what, error);
     };
-    let mut text = format!("{what}: {}", db.message());
+    let about_a_value = db.code().code().starts_with("22");
+    let message = if about_a_value { without_value(db.message()) } else { db.message().to_owned() };
+    let mut text = format!("{what}: {message}");
     let named = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
     for (kind, name) in named {
         if let Some(name) = name.filter(|name| !db.message().contains(name)) {
@@ -58,6 +60,7 @@ fn kind_of(code: &SqlState) -> Kind {
         (SqlState::UNDEFINED_OBJECT, Kind::Config),
         (SqlState::UNDEFINED_FILE, Kind::Config),
         (SqlState::FEATURE_NOT_SUPPORTED, Kind::Unsupported),
+        (SqlState::READ_ONLY_SQL_TRANSACTION, Kind::Refused),
         (SqlState::LOCK_NOT_AVAILABLE, Kind::Unavailable),
         (SqlState::OBJECT_IN_USE, Kind::Unavailable),
         (SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, Kind::Unavailable),
@@ -68,6 +71,10 @@ fn kind_of(code: &SqlState) -> Kind {
     match code.code().get(..2) {
         Some("28") => Kind::Refused,
         Some("08" | "53" | "57" | "58" | "40" | "55") => Kind::Unavailable,
+        // A limit of the server's own: a row whose text is longer than 1 GiB.
+        Some("54") => Kind::Unsupported,
+        // A transaction or session that the server has ended by its own timeouts.
+        Some("25") => Kind::Unavailable,
         Some("22" | "23" | "XX") => Kind::Data,
         _ => Kind::Internal,
     }
@@ -101,7 +108,10 @@ pub(crate) fn from_tool(what: &str, error: process::Error) -> Error {
             ),
         process::Error::Failed { program, status, stderr_tail } => {
             let said = without_rows(&stderr_tail);
-            let kind = kind_of_tool(&stderr_tail);
+            let kind = match status {
+                process::Status::Signal(_) => Kind::Unavailable,
+                process::Status::Code(_) => kind_of_tool(&stderr_tail),
+            };
             let error = Error::new(kind, format!("{what}: {program} ended with {status}{said}"));
             match (kind, stderr_tail.contains("default_tablespace")) {
                 (Kind::Config, true) => error.hint("make that tablespace on the target's server"),
@@ -139,29 +149,62 @@ fn kind_of_tool(stderr: &str) -> Kind {
     if says(&["is duplicated", "violates ", "is violated by"]) {
         return Kind::Data;
     }
-    Kind::Unavailable
+    let passing = [
+        "could not connect",
+        "connection to server",
+        "server closed the connection",
+        "terminating connection",
+        "the database system is",
+        "statement timeout",
+        "lock timeout",
+        "No space left",
+        "out of memory",
+        "SSL SYSCALL",
+        "snapshot",
+    ];
+    // What nobody recognises is not worth a retry: it would fail the same way for ever.
+    if says(&passing) { Kind::Unavailable } else { Kind::Config }
 }
 
 fn without_rows(stderr: &str) -> String {
     let mut quoted = false;
     let mut kept = Vec::new();
     for line in stderr.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
-        quoted = if ["DETAIL:", "CONTEXT:", "Command was:"].iter().any(|start| line.trim_start().starts_with(start)) {
-            true
-        } else {
-            quoted && line.starts_with([' ', '\t'])
-        };
+        // What is quoted may have any number of lines; the tools begin each message of their own with their name.
+        if ["DETAIL:", "CONTEXT:", "Command was:"].iter().any(|start| line.trim_start().starts_with(start)) {
+            quoted = true;
+        } else if line.starts_with("pg_restore: ") || line.starts_with("pg_dump: ") {
+            quoted = line.contains("detail: ") && !line.contains("Query was:");
+        }
         if !quoted {
-            kept.push(line);
+            kept.push(if line.contains("invalid ") { without_value(line) } else { line.to_owned() });
         }
     }
     let first = kept.len().saturating_sub(3);
     kept.iter().skip(first).map(|line| format!("\n    {line}")).collect()
 }
 
+/// Messages about values end with the value: `invalid input syntax for type integer: "…"`.
+fn without_value(message: &str) -> String {
+    match message.split_once(": \"") {
+        Some((said, _)) => format!("{said} (value left out)"),
+        None => message.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_several_lines_and_values_are_left_out() {
+        let said = without_rows(
+            "pg_restore: error: COPY failed: ERROR:  could not create unique index \"p\"\nDETAIL:  Key (a)=(Jane\n12 Main St) is duplicated.\n\
+             pg_restore: error: ERROR:  invalid input syntax for type integer: \"123-45-6789\"\n",
+        );
+        assert!(said.contains("unique index") && said.contains("type integer"), "{said}");
+        assert!(!said.contains("Main St") && !said.contains("6789"), "{said}");
+    }
 
     #[test]
     fn rows_quoted_by_a_tool_are_left_out() {

@@ -46,7 +46,10 @@ impl SegmentReader {
         match self.client.batch_execute(&sql).await {
             Ok(()) => Ok(true),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                self.client.batch_execute("ROLLBACK TO l").await.map_err(from_postgres("go back after a lock"))?;
+                self.client
+                    .batch_execute("ROLLBACK TO l; RELEASE l")
+                    .await
+                    .map_err(from_postgres("go back after a lock"))?;
                 Ok(false)
             }
             Err(error) => Err(map(&format!("lock {}", table.stream()), &error)),
@@ -66,11 +69,11 @@ impl Reader for SegmentReader {
         if let Some(leader) = unlocked {
             if !self.lock(table).await? {
                 tracing::debug!(table = %segment.stream, "somebody waits for a stronger lock; reading over the first session");
-                return copy(&*leader.lock().await, &sql, segment, sink).await;
+                return copy(&*leader.lock().await, &sql, table, segment, sink).await;
             }
             self.locked.insert(segment.stream.clone());
         }
-        copy(&self.client, &sql, segment, sink).await
+        copy(&self.client, &sql, table, segment, sink).await
     }
 }
 
@@ -83,7 +86,13 @@ fn copy_out(table: &Table, range: &str, encoding: &str) -> Result<String, Error>
 
 /// One message of the protocol is one row ("messages sent from the backend will always correspond to single data
 /// rows", PostgreSQL documentation, "Message Formats", CopyData).
-async fn copy(client: &Client, sql: &str, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
+async fn copy(
+    client: &Client,
+    sql: &str,
+    table: &Table,
+    segment: &Segment,
+    sink: &mut dyn RowSink,
+) -> Result<(), Error> {
     let what = || format!("read {} {}", segment.stream, segment.range);
     let stream = client.copy_out(sql).await.map_err(|e| map(&what(), &e))?;
     let mut stream = std::pin::pin!(stream);
@@ -96,5 +105,22 @@ async fn copy(client: &Client, sql: &str, segment: &Segment, sink: &mut dyn RowS
             return Err(Error::new(Kind::Internal, format!("{}: the rows could not be taken", what())));
         }
     }
-    Ok(())
+    assert_same_table(client, table).await
+}
+
+/// The name must still mean the table that was planned: renaming a schema takes no lock on the tables in it, and COPY
+/// finds its table by name each time.
+async fn assert_same_table(client: &Client, table: &Table) -> Result<(), Error> {
+    // A restored table has another oid than the one that was backed up: there is nothing to mistake it for.
+    let Some(oid) = table.planned_oid() else { return Ok(()) };
+    let stream = table.stream();
+    let row = client
+        .query_one("SELECT pg_catalog.to_regclass($1)::oid", &[&table.qualified()])
+        .await
+        .map_err(from_postgres(format!("look for {stream}")))?;
+    if row.get::<_, Option<u32>>(0) == Some(oid) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Changed, format!("the name {stream} was given to another table while it was read"))
+        .hint("a schema was renamed; run again, nothing was stored"))
 }

@@ -19,8 +19,8 @@ use tokio_postgres::error::SqlState;
 const LONGEST_NAME: usize = 63;
 /// What the comment of a scratch database begins with.
 const MARKER: &str = "longshore scratch database, run ";
-/// Tries to rename or drop while sessions of ours are still going away, a tenth of a second apart.
-const TRIES: u32 = 100;
+/// How long a rename or drop is tried again while sessions are still going away.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A scratch database and the session that manages it from outside.
 pub(crate) struct Scratch {
@@ -71,38 +71,94 @@ impl Scratch {
     }
 
     /// Makes the scratch database. Returns notes on what was tidied before.
-    pub async fn create(&mut self, like: &Properties, major: u32) -> Result<Vec<String>, Error> {
+    pub async fn create(&mut self, like: &Properties, major: u32, no_owner: bool) -> Result<Vec<String>, Error> {
         let notes = self.drop_leftovers().await?;
-        database::create(&self.maintenance, like, self.endpoint.database(), major).await?;
+        // Noted first: a stop while the server is at it must find something to discard.
         self.made = true;
+        if let Err(error) = database::create(&self.maintenance, like, self.endpoint.database(), major).await {
+            self.made = error.kind != Kind::Exists;
+            return Err(error);
+        }
         let name = ident(self.endpoint.database());
         let marker = literal(&format!("{MARKER}{} for {}", self.run, self.target.database()));
         let sql = format!("COMMENT ON DATABASE {name} IS {marker}; REVOKE ALL ON DATABASE {name} FROM PUBLIC");
         self.maintenance.batch_execute(&sql).await.map_err(from_postgres("mark the scratch database"))?;
+        self.rehearse(like, no_owner).await?;
         Ok(notes)
     }
 
-    /// Gives the scratch database the target's name. All sessions inside it must be closed.
-    pub async fn publish(&mut self, like: &Properties, no_owner: bool) -> Result<(), Error> {
-        let (scratch, target) = (self.endpoint.database(), self.target.database());
+    /// Tries the last step on the empty database and takes it back: a setting that this server does not know, or a role
+    /// that is missing, is better found now than when everything is loaded.
+    async fn rehearse(&self, like: &Properties, no_owner: bool) -> Result<(), Error> {
+        let sql = format!("BEGIN; {}; ROLLBACK", self.properties(like, no_owner).join("; "));
+        let tried = self.maintenance.batch_execute(&sql).await;
+        if tried.is_err() {
+            drop(self.maintenance.batch_execute("ROLLBACK").await);
+        }
+        tried.map_err(from_postgres("set the database's own properties"))
+    }
+
+    /// The scratch database's properties: those of the backup, or of the empty database that it replaces.
+    fn properties(&self, like: &Properties, no_owner: bool) -> Vec<String> {
         match &self.replaces {
             // The empty database was made by somebody for this: it stays theirs.
-            Some(theirs) => theirs.apply(&self.maintenance, scratch, false).await?,
-            None => like.apply(&self.maintenance, scratch, no_owner).await?,
+            Some(theirs) => theirs.statements(self.endpoint.database(), false),
+            None => like.statements(self.endpoint.database(), no_owner),
+        }
+    }
+
+    /// Gives the scratch database its properties, the target's name and its owner, in one transaction. All sessions
+    /// inside it must be closed. Returns notes.
+    pub async fn publish(&mut self, like: &Properties, no_owner: bool) -> Result<Vec<String>, Error> {
+        let (scratch, target) = (self.endpoint.database().to_owned(), self.target.database().to_owned());
+        let mut sql = self.properties(like, no_owner);
+        let aside = format!("{target}__old_{}", self.run);
+        if self.replaces.is_some() {
+            assert_empty(&self.target).await?;
+            sql.push(format!("ALTER DATABASE {} RENAME TO {}", ident(&target), ident(&aside)));
+        }
+        sql.push(format!("ALTER DATABASE {} RENAME TO {}", ident(&scratch), ident(&target)));
+        match &self.replaces {
+            Some(theirs) => sql.push(theirs.owner_statement(&target)),
+            None if no_owner => {}
+            None => sql.push(like.owner_statement(&target)),
         }
         let what = format!("give the restored database the name {target}");
-        let rename = format!("ALTER DATABASE {} RENAME TO {}", ident(scratch), ident(target));
-        if self.replaces.is_none() {
-            self.patiently(&what, &rename).await?;
-            self.made = false;
-            return Ok(());
+        let oid = self.oid_of(&self.maintenance, &scratch).await?;
+        if let Err(error) = self.patiently(&what, &format!("BEGIN; {}; COMMIT", sql.join("; "))).await {
+            // The answer may have been lost on its way: the server knows whether it was done.
+            if error.kind != Kind::Unavailable || !self.has_become(oid, &target).await {
+                return Err(error);
+            }
         }
-        assert_empty(&self.target).await?;
-        let aside = format!("{target}__old_{}", self.run);
-        let swap = format!("BEGIN; ALTER DATABASE {} RENAME TO {}; {rename}; COMMIT", ident(target), ident(&aside));
-        self.patiently(&what, &swap).await?;
         self.made = false;
-        self.patiently("drop the empty database", &format!("DROP DATABASE {}", ident(&aside))).await
+        if self.replaces.is_none() {
+            return Ok(Vec::new());
+        }
+        Ok(self.drop_aside(&aside).await)
+    }
+
+    /// Drops the database that was empty a moment ago, after one more look: somebody may have filled it since.
+    async fn drop_aside(&self, aside: &str) -> Vec<String> {
+        let kept = |why: &Error| vec![format!("the database that was there before is kept as {aside}: {why}")];
+        if let Err(error) = assert_empty(&self.target.with_database(aside)).await {
+            return kept(&error);
+        }
+        match self.patiently("drop the empty database", &format!("DROP DATABASE {}", ident(aside))).await {
+            Ok(()) => Vec::new(),
+            Err(error) => kept(&error),
+        }
+    }
+
+    async fn oid_of(&self, client: &Client, name: &str) -> Result<Option<u32>, Error> {
+        let row = client.query_opt("SELECT oid FROM pg_catalog.pg_database WHERE datname = $1", &[&name]).await;
+        Ok(row.map_err(from_postgres("look for the database"))?.map(|row| row.get(0)))
+    }
+
+    /// Whether the database of this oid has that name now, asked over a fresh session.
+    async fn has_become(&self, oid: Option<u32>, name: &str) -> bool {
+        let Ok(fresh) = connect_maintenance(&self.target).await else { return false };
+        oid.is_some() && matches!(self.oid_of(&fresh, name).await, Ok(now) if now == oid)
     }
 
     /// Drops the scratch database, if this run made one.
@@ -151,7 +207,7 @@ impl Scratch {
 
     /// Runs a statement that fails while sessions are still connected, again for a bounded time.
     async fn patiently(&self, what: &str, sql: &str) -> Result<(), Error> {
-        let mut tries = 0;
+        let begun = std::time::Instant::now();
         loop {
             let error = match self.maintenance.batch_execute(sql).await {
                 Ok(()) => return Ok(()),
@@ -159,8 +215,7 @@ impl Scratch {
             };
             // Inside BEGIN … COMMIT a failure leaves the session in a failed transaction.
             drop(self.maintenance.batch_execute("ROLLBACK").await);
-            tries += 1;
-            if error.code() != Some(&SqlState::OBJECT_IN_USE) || tries == TRIES {
+            if error.code() != Some(&SqlState::OBJECT_IN_USE) || begun.elapsed() > PATIENCE {
                 return Err(map(what, &error));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

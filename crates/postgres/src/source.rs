@@ -38,6 +38,7 @@ pub struct PostgresSource {
     readable: Arc<Readable>,
     dump: SchemaDump,
     cross_count: bool,
+    lock_timeout_seconds: u64,
 }
 
 impl PostgresSource {
@@ -86,6 +87,7 @@ impl PostgresSource {
             readable,
             dump,
             cross_count: options.cross_count,
+            lock_timeout_seconds: options.lock_timeout_seconds,
         })
     }
 
@@ -102,6 +104,26 @@ impl PostgresSource {
             return Ok(());
         }
         Err(Error::new(Kind::Changed, lost()))
+    }
+
+    /// Rows are written with the labels of the moment they are read, the schema with those of the snapshot. They must be the
+    /// same, or the rows would not fit the schema on the day of the restore.
+    async fn assert_labels(&self, leader: &Client) -> Result<(), Error> {
+        let then = catalog::read_labels(leader).await?;
+        // A session of its own: the leader's sees the catalog as it was.
+        let now =
+            catalog::read_labels(&connect(&self.endpoint, Purpose::Lead, self.lock_timeout_seconds).await?).await?;
+        let changed = then.iter().find(|(key, text)| now.get(*key).is_some_and(|other| other != *text));
+        // Another attribute of a composite type that was there: rows may hold one value more than the schema says.
+        let known = |kind: &String, oid: u32| {
+            then.range((kind.clone(), oid, i16::MIN)..=(kind.clone(), oid, i16::MAX)).next().is_some()
+        };
+        let more = now.keys().find(|key| key.2 != 0 && !then.contains_key(*key) && known(&key.0, key.1));
+        match (changed, more) {
+            (None, None) => Ok(()),
+            (Some(((kind, ..), text)), _) => Err(changed_underneath(&format!("the {kind} {text} was changed"))),
+            (None, Some(_)) => Err(changed_underneath("a composite type was given another attribute")),
+        }
     }
 
     async fn count_again(&self, leader: &Client, rows: &BTreeMap<String, u64>) -> Result<(), Error> {
@@ -133,7 +155,7 @@ impl Source for PostgresSource {
     }
 
     async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
-        let client = connect(&self.endpoint, Purpose::Read, 0).await?;
+        let client = connect(&self.endpoint, Purpose::Read, self.lock_timeout_seconds).await?;
         snapshot::join(&client, &self.snapshot).await?;
         let leader = Some(Arc::clone(&self.leader));
         Ok(Box::new(SegmentReader::new(client, Arc::clone(&self.readable), leader, self.dump.failure())))
@@ -145,6 +167,7 @@ impl Source for PostgresSource {
         let leader = Arc::clone(&self.leader);
         let leader = leader.lock().await;
         self.assert_alive(&leader).await?;
+        self.assert_labels(&leader).await?;
         if self.cross_count {
             self.count_again(&leader, rows).await?;
         }
@@ -205,6 +228,10 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32) -> Re
         tables: catalog::read_tables(client).await?,
         sequences: catalog::read_sequences(client).await?,
     })
+}
+
+fn changed_underneath(what: &str) -> Error {
+    Error::new(Kind::Changed, format!("{what} while rows were read")).hint("run again; no backup was made")
 }
 
 async fn page_bytes(client: &Client) -> Result<u64, Error> {

@@ -129,7 +129,7 @@ impl PostgresTarget {
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let mut notes = self.left_out().await?;
-        notes.extend(self.scratch.create(&self.catalog.database, self.major).await?);
+        notes.extend(self.scratch.create(&self.catalog.database, self.major, self.options.no_owner).await?);
         let inside = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
         if !self.catalog.has_public {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
@@ -184,14 +184,18 @@ impl Target for PostgresTarget {
 
     async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
         let client = connect(&self.scratch.endpoint, Purpose::Read, 60).await?;
-        let readable = Readable { tables: (*self.tables).clone(), encoding: self.catalog.row_format.encoding.clone() };
+        let anew = |(stream, table): (&StreamName, &Table)| (stream.clone(), Table { oid: 0, ..table.clone() });
+        let readable = Readable {
+            tables: self.tables.iter().map(anew).collect(),
+            encoding: self.catalog.row_format.encoding.clone(),
+        };
         Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, DumpFailure::default())))
     }
 
     async fn publish(&mut self) -> Result<Conclusion, Error> {
         self.leave();
-        self.scratch.publish(&self.catalog.database, self.options.no_owner).await?;
-        Ok(Conclusion { database: self.target.database().to_owned(), server: self.target.server() })
+        let notes = self.scratch.publish(&self.catalog.database, self.options.no_owner).await?;
+        Ok(Conclusion { notes, database: self.target.database().to_owned(), server: self.target.server() })
     }
 
     async fn discard(&mut self) -> Result<(), Error> {

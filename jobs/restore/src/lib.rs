@@ -44,7 +44,13 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
         () = stopped.cancelled() => Err(Failure::new(Exit::Interrupted, "the restore was interrupted; the target is as it was")),
         outcome = Box::pin(restore(&args, &kit, &repository, &backup, target.as_mut())) => outcome,
     };
-    match outcome {
+    // From here on a signal no longer stops the job: the rename may have been done when its answer is awaited, and
+    // stopping then would leave the operator without knowing which database has the name.
+    let published = match outcome {
+        Ok(proven) => publish(&args, &kit, &backup, target.as_mut(), proven).await,
+        Err(failure) => Err(failure),
+    };
+    match published {
         Ok(mut report) => {
             kit.progress.finish();
             report.seconds = begun.elapsed().as_secs_f64();
@@ -115,7 +121,7 @@ async fn restore(
     repository: &Repository,
     backup: &Backup,
     target: &mut dyn Target,
-) -> Result<report::Report, Failure> {
+) -> Result<Proven, Failure> {
     kit.progress.stage("make the schema");
     let notes = target.prepare().await?;
     for note in &notes {
@@ -132,9 +138,29 @@ async fn restore(
         Proof::Content => "read everything back and compare",
     });
     let verdicts = proof::prove(target, &backup.lists, args.prove, usize::from(args.workers), &kit.progress).await?;
+    Ok(Proven { verdicts, notes })
+}
+
+/// A restored database that was compared and has not got its name yet.
+struct Proven {
+    verdicts: Vec<proof::Verdict>,
+    notes: Vec<String>,
+}
+
+async fn publish(
+    args: &RestoreArgs,
+    kit: &Kit,
+    backup: &Backup,
+    target: &mut dyn Target,
+    mut proven: Proven,
+) -> Result<report::Report, Failure> {
     kit.progress.stage("publish");
-    let conclusion = target.publish().await?;
-    Ok(report::Report::new(&backup.manifest, conclusion, args.prove, &verdicts, notes))
+    let mut conclusion = target.publish().await?;
+    for note in &conclusion.notes {
+        tracing::warn!("{note}");
+    }
+    proven.notes.append(&mut conclusion.notes);
+    Ok(report::Report::new(&backup.manifest, conclusion, args.prove, &proven.verdicts, proven.notes))
 }
 
 /// Removes what was made. What could not be removed is said, with its name, beside what went wrong first.
