@@ -121,3 +121,36 @@ async fn a_change_that_comes_between_our_locks_and_those_of_pg_dump_goes_first()
     place.restore(&target.url).run().await.success();
     assert_eq!(sql::value(&target.url, "select count(*) from held").await, "0");
 }
+
+/// Holds a backup in the middle of its reading, makes a change that takes no table's lock, and lets it go on.
+async fn changed_while_reading(setup: &str, change: &str, says: &str) {
+    let db = postgres(15).await.create_database().await;
+    db.exec(LARGE).await;
+    db.exec(setup).await;
+    let proxy = Tcp::start(&db.server.host, db.server.port).await;
+    let place = Place::new().await;
+    let running = place.backup(&db.url_at_port(proxy.port())).spawn();
+    proxy.wait_for_bytes(Direction::ToClient, 4 << 20).await;
+    proxy.stall();
+    db.exec(change).await;
+    proxy.pass();
+    assert_failed(running.wait().await, 69, says);
+    place.assert_no_manifest();
+}
+
+/// Two schemas swap their names while a table is read: its remaining pages must not come from the other one.
+#[tokio::test]
+async fn schemas_that_swap_names_while_rows_are_read_make_no_backup() {
+    let setup = "create schema live; create schema next; alter table large set schema live;
+                 create table next.large (like live.large); insert into next.large values (1, 'other')";
+    let change = "alter schema live rename to old; alter schema next rename to live";
+    changed_while_reading(setup, change, "live").await;
+}
+
+/// Rows written before and after a label's new name would not fit one schema.
+#[tokio::test]
+async fn an_enum_whose_value_is_renamed_while_rows_are_read_makes_no_backup() {
+    let setup = "create type mood as enum ('sad', 'ok'); create table moods (m mood); insert into moods values ('sad')";
+    changed_while_reading(setup, "alter type mood rename value 'sad' to 'blue'", "value of an enum sad was changed")
+        .await;
+}
