@@ -92,6 +92,13 @@ impl Endpoint {
         if endpoint.user.is_empty() {
             return Err(bad("the database URL names no user".to_owned()));
         }
+        // The vendor's tools of older versions know no system store; what only half of a backup can verify is refused whole.
+        if matches!(endpoint.tls, TlsMode::VerifyCa | TlsMode::VerifyFull) && endpoint.root_cert.is_none() {
+            let what = format!("sslmode={} needs the authority to verify with", endpoint.tls.as_str());
+            return Err(Error::new(Kind::Config, what).hint(
+                "add &sslrootcert=/path/ca.pem to the URL; the system's is often /etc/ssl/certs/ca-certificates.crt",
+            ));
+        }
         endpoint.host = endpoint.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Ok(endpoint)
     }
@@ -146,8 +153,6 @@ impl Endpoint {
             .env("PGAPPNAME", "longshore");
         if let Some(path) = &self.root_cert {
             command = command.env("PGSSLROOTCERT", path);
-        } else if matches!(self.tls, TlsMode::VerifyFull) {
-            command = command.env("PGSSLROOTCERT", "system");
         }
         match &self.password {
             Some(password) => {
@@ -198,6 +203,7 @@ mod tests {
             ("postgres://u:hunter2@h", "no database"),
             ("postgres://u:hunter2@h/d?sslmod=require", "sslmod"),
             ("postgres://:hunter2@h/d", "no user"),
+            ("postgres://u:hunter2@h/d?sslmode=verify-full", "authority"),
             ("mysql://u:hunter2@h/d", "mysql"),
             ("postgres://u:hunter2@h:99999/d", "port"),
         ] {

@@ -1,8 +1,8 @@
 //! TLS for connections to the server.
 //!
 //! Owns the choice of trust: the vendor's `sslmode` words mean here what they mean there. `prefer` and `require` encrypt
-//! without asking who is on the other side; `verify-ca` and `verify-full` check the certificate against `sslrootcert` or the
-//! system's store (and here `verify-ca` checks the host name too: stricter, never laxer). One TLS library with one
+//! without asking who is on the other side; `verify-ca` and `verify-full` check the certificate against `sslrootcert`
+//! (and here `verify-ca` checks the host name too: stricter, never laxer). One TLS library with one
 //! crypto provider, the same the object stores use.
 
 use crate::endpoint::{Endpoint, TlsMode};
@@ -12,6 +12,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::path::Path;
 use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -36,12 +37,10 @@ pub(crate) fn connector(endpoint: &Endpoint) -> Result<MakeRustlsConnect, Error>
 
 fn roots(endpoint: &Endpoint) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
-    let certificates = match &endpoint.root_cert {
-        Some(path) => CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|e| Error::new(Kind::Config, format!("read sslrootcert {}: {e}", path.display())))?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
+    let path = endpoint.root_cert.as_deref().unwrap_or(Path::new(""));
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| Error::new(Kind::Config, format!("read sslrootcert {}: {e}", path.display())))?;
     roots.add_parsable_certificates(certificates);
     if roots.is_empty() {
         return Err(Error::new(Kind::Config, "no certificate authority to verify the server with")
