@@ -1,17 +1,22 @@
 //! Every store passes the same conformance suite, and the whole road works over each.
 
 use crate::place::{LARGE, Place, Target, assert_failed};
-use store::{Credentials, Location};
+use store::{Credentials, Location, Profile};
 use testkit::proxy::{self, Fault, Rule};
 use testkit::servers::{ACCESS_KEY, ObjectServer, SECRET_KEY, garage, minio, postgres};
 
+/// With and without the checksum that `init` finds a server to take.
 async fn conforms(server: &ObjectServer) {
-    let make = async || {
-        let url = server.bucket().await;
-        let keys = Credentials::new(ACCESS_KEY.to_owned(), SECRET_KEY.to_owned(), None);
-        store::open(&Location::parse(&url).unwrap(), Some(keys)).await.unwrap()
-    };
-    store::conformance::suite(make).await;
+    for sha256_checksum in [false, true] {
+        let make = async || {
+            let url = server.bucket().await;
+            let keys = Credentials::new(ACCESS_KEY.to_owned(), SECRET_KEY.to_owned(), None);
+            let store = store::open(&Location::parse(&url).unwrap(), Some(keys)).await.unwrap();
+            store.use_profile(&Profile { sha256_checksum, ..Profile::default() });
+            store
+        };
+        store::conformance::suite(make).await;
+    }
 }
 
 async fn carries(server: &ObjectServer) {

@@ -126,21 +126,6 @@ fn a_full_disk_and_a_full_quota_are_told_apart_from_trouble() {
     assert!(matches!(sort(Errno::STALE), Error::Unavailable { .. }));
 }
 
-/// `mount -t tmpfs -o size=8m none DIR`, then with `LONGSHORE_TEST_SMALL_DISK=DIR`.
-#[tokio::test]
-#[ignore = "needs a file system of a few MiB, named by LONGSHORE_TEST_SMALL_DISK"]
-async fn a_full_disk_leaves_no_temporary_file() {
-    let root = PathBuf::from(std::env::var_os("LONGSHORE_TEST_SMALL_DISK").unwrap()).join("repo");
-    let store = Directory::new(&root);
-    put(&store, "a/small", b"x").await.unwrap();
-    let large = Bytes::from(vec![1; 64 << 20]);
-    let full = store.create(&Key::parse("a/large").unwrap(), large, &[0; 32]).await;
-    assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");
-    assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0);
-    assert_eq!(names(store.list(&Prefix::all(), None).await.unwrap()), ["a/small"]);
-    put(&store, "a/other", b"there is room for this").await.unwrap();
-}
-
 #[test]
 fn linking_replaces_nothing() {
     let scratch = tempfile::tempdir().unwrap();
@@ -162,29 +147,4 @@ async fn a_read_only_directory_is_denied() {
     let scratch = tempfile::tempdir().unwrap();
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o500)).unwrap();
     assert!(matches!(put(&Directory::new(scratch.path()), "k", b"x").await, Err(Error::Denied { .. })));
-}
-
-/// Run by hand on the disk in question: `cargo test -p longshore-store --release fsync_cost -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement, not a check"]
-async fn fsync_cost() {
-    let base = std::env::var_os("LONGSHORE_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    let scratch = tempfile::tempdir_in(base).unwrap();
-    for (size, count, workers) in [(4096usize, 400usize, 1usize), (4096, 400, 8), (1 << 20, 200, 1), (1 << 20, 200, 8)]
-    {
-        let store = Arc::new(Directory::new(&scratch.path().join(format!("{size}-{workers}"))));
-        let begun = std::time::Instant::now();
-        let tasks = (0..workers).map(|worker| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                for n in 0..count / workers {
-                    let key = Key::parse(&format!("chunks/{:02x}/{worker}-{n}", n % 64)).unwrap();
-                    store.create(&key, Bytes::from(vec![7; size]), &[0; 32]).await.unwrap();
-                }
-            })
-        });
-        futures_util::future::join_all(tasks).await;
-        let each = begun.elapsed() / u32::try_from(count).unwrap();
-        println!("{size} bytes, {workers} workers: {each:?} per create");
-    }
 }

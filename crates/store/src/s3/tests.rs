@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::error::Error as _;
-use std::sync::atomic::AtomicUsize;
 
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::location::Place;
-use crate::{Location, conformance, open};
+use crate::{Location, open};
 
 /// A server that gives each request the next answer of its script, byte for byte, and closes the connection.
 struct Script {
@@ -253,40 +252,4 @@ async fn a_listing_passes_over_what_is_not_ours() {
     assert!(script.heads()[1].contains("start-after=base%2fwhite%20space"), "{}", script.heads()[1]);
     let stuck = Script::start(&[&page(true, &[])]).await;
     assert!(stuck.store().await.list(&Prefix::all(), None).await.is_err());
-}
-
-/// `LONGSHORE_TEST_S3='s3://bucket?endpoint=http://127.0.0.1:9000' AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… cargo test
-/// -p longshore-store real_server -- --ignored --nocapture`. Makes the bucket when there is none.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a real server, named by LONGSHORE_TEST_S3"]
-async fn real_server() {
-    let url = std::env::var("LONGSHORE_TEST_S3").unwrap();
-    let Location(Place::S3(bucket)) = Location::parse(&url).unwrap() else { panic!("not a bucket") };
-    let missing = S3::open(&Bucket { bucket: "no-such-bucket-here".into(), ..bucket.clone() }, None).await.unwrap();
-    for refused in [missing.get(&key()).await.unwrap_err(), missing.head(&key()).await.unwrap_err()] {
-        assert!(matches!(refused, Error::NoPlace { .. }), "{refused:?}");
-    }
-    let refused = missing.list(&Prefix::all(), None).await.unwrap_err();
-    assert!(matches!(refused, Error::NoPlace { .. }), "{refused:?}");
-    assert!(matches!(put(&missing).await, Err(Error::NoPlace { .. })));
-    let wrong = Some(Credentials::new("nobody".into(), "nothing-secret".into(), None));
-    let stranger = S3::open(&bucket, wrong).await.unwrap();
-    assert!(matches!(stranger.get(&key()).await, Err(Error::Denied { .. })));
-    assert!(matches!(stranger.head(&key()).await, Err(Error::Denied { .. })));
-    let first = S3::open(&bucket, None).await.unwrap();
-    drop(first.reads.create_bucket().bucket(&first.bucket).send().await);
-    println!("profile: {:?}", crate::probe(&first).await.unwrap());
-    let made = AtomicUsize::new(0);
-    let run = Ulid::generate();
-    conformance::suite(async || {
-        let prefix = format!("suite/{run}/{}/", made.fetch_add(1, Ordering::Relaxed));
-        let store = S3::open(&Bucket { prefix, ..bucket.clone() }, None).await.unwrap();
-        // Every other case sends the checksum.
-        store.use_profile(&Profile {
-            sha256_checksum: made.load(Ordering::Relaxed).is_multiple_of(2),
-            ..Profile::default()
-        });
-        Arc::new(store) as Arc<dyn crate::Store>
-    })
-    .await;
 }
