@@ -8,6 +8,7 @@
 //! `target` (and `database`, `archive`, `loader`).
 
 mod archive;
+mod builds;
 mod catalog;
 mod connection;
 mod database;
@@ -21,8 +22,10 @@ mod scratch;
 mod segments;
 mod snapshot;
 mod source;
+mod statistics;
 mod target;
 mod tls;
+mod toc;
 mod tools;
 mod unsupported;
 
