@@ -6,5 +6,6 @@ mod consistency;
 mod layout;
 mod road;
 mod secrets;
+mod special;
 mod stores;
 mod unsupported;

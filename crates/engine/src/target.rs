@@ -50,6 +50,9 @@ pub trait Target: Send + Sync {
     /// purpose, what was tidied.
     async fn prepare(&mut self) -> Result<Vec<String>, Error>;
 
+    /// Streams that are loaded before all others, one after another in this order: what they hold refers to each other.
+    fn first(&self) -> Vec<StreamName>;
+
     /// A connection of its own for loading.
     async fn loader(&self) -> Result<Box<dyn Loader>, Error>;
 

@@ -30,9 +30,10 @@ pub(crate) fn private_folder() -> Result<tempfile::TempDir, Error> {
 
 /// Fails when the vendor's dump and our own listing do not name the same tables and sequences.
 pub(crate) fn assert_same_objects(contents: &Contents, catalog: &Catalog) -> Result<(), Error> {
-    let tables = catalog.tables.iter().map(|table| (table.oid, (true, shown(&table.schema, &table.name))));
-    let sequences =
-        catalog.sequences.iter().map(|sequence| (sequence.oid, (false, shown(&sequence.schema, &sequence.name))));
+    let tables = catalog.tables.iter().filter(|table| table.in_archive());
+    let tables = tables.map(|table| (table.oid, (true, shown(&table.schema, &table.name))));
+    let sequences = catalog.sequences.iter().filter(|sequence| !sequence.of_extension);
+    let sequences = sequences.map(|sequence| (sequence.oid, (false, shown(&sequence.schema, &sequence.name))));
     let mut ours: BTreeMap<u32, (bool, String)> = tables.chain(sequences).collect();
     for entry in contents.entries.iter().filter(|entry| entry.is_table() || entry.is_sequence()) {
         match ours.remove(&entry.oid) {

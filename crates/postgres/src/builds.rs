@@ -30,13 +30,13 @@ struct Step {
 
 impl Builds {
     /// Chooses from the archive what belongs to these tables.
-    pub fn plan(contents: &Contents, tables: &BTreeMap<StreamName, Table>) -> Self {
+    pub fn plan(contents: &Contents, tables: &BTreeMap<StreamName, Table>, readable: impl Fn(&str) -> bool) -> Self {
         let entries = contents.by_id();
         let streams: BTreeMap<u32, &StreamName> = tables.iter().map(|(stream, table)| (table.oid, stream)).collect();
         let mut builds = Self::default();
         for entry in contents.entries.iter().filter(|entry| entry.section == Section::PostData) {
             let Some(stream) = belongs_to(entry, &entries).and_then(|oid| streams.get(&oid)) else { continue };
-            let Some(sql) = statement(entry) else { continue };
+            let Some(sql) = statement(entry, &readable) else { continue };
             let build = Build { number: builds.steps.len(), what: entry.shown() };
             builds.steps.push(Step { id: entry.id, shown: entry.shown(), sql });
             let stages = builds.stages.entry((*stream).clone()).or_default();
@@ -99,9 +99,8 @@ fn belongs_to(entry: &Entry, entries: &BTreeMap<i32, &Entry>) -> Option<u32> {
 }
 
 /// The entry's own statement, in the tablespace it belongs to.
-fn statement(entry: &Entry) -> Option<String> {
-    // What is not ASCII may be written in another encoding than a session's here.
-    let definition = entry.definition.as_deref().filter(|text| text.is_ascii() && !text.trim().is_empty())?;
+fn statement(entry: &Entry, readable: impl Fn(&str) -> bool) -> Option<String> {
+    let definition = entry.definition.as_deref().filter(|text| readable(text) && !text.trim().is_empty())?;
     Some(format!("SET default_tablespace = {};\n{definition}", literal(&entry.tablespace)))
 }
 
@@ -145,7 +144,7 @@ mod tests {
             entry(10, "INDEX", "of another", Section::PostData, 109, &[3]),
         ];
         let (stream, t) = table(100);
-        let builds = Builds::plan(&Contents { entries }, &[(stream.clone(), t)].into());
+        let builds = Builds::plan(&Contents { entries }, &[(stream.clone(), t)].into(), |_| true);
         let stages: Vec<Vec<String>> =
             builds.of(&stream).iter().map(|stage| stage.iter().map(|build| build.what.clone()).collect()).collect();
         assert_eq!(

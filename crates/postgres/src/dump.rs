@@ -67,6 +67,8 @@ impl SchemaDump {
         let wait = lock_timeout_seconds.saturating_mul(1000);
         let command = process::Command::new(&tool.program)
             .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-password"])
+            // Large objects go the way of rows; in some versions this would put them among the schema.
+            .arg("-B")
             .arg(format!("--dbname={}", archive::conninfo(endpoint.database())))
             .arg(format!("--snapshot={}", snapshot.id))
             .arg(format!("--lock-wait-timeout={wait}"))

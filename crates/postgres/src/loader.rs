@@ -5,8 +5,9 @@
 //! rows returned is what the server says it took.
 
 use crate::builds::Builds;
-use crate::catalog::Table;
+use crate::catalog::{Special, Table};
 use crate::failure::{from_postgres, map};
+use crate::large_objects;
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine::{Build, Error, Kind, Loader, StreamName};
@@ -30,6 +31,8 @@ struct Current {
     stream: StreamName,
     sql: String,
     whole: bool,
+    /// Size of the pieces that become large objects.
+    pieces: Option<u32>,
 }
 
 impl SegmentLoader {
@@ -65,9 +68,17 @@ impl Loader for SegmentLoader {
             list if list.is_empty() => String::new(),
             list => format!(" ({list})"),
         };
+        // Only a table that is alone and was made empty can be truncated: an extension has rows of its own in its tables.
+        let whole = whole && table.special.is_none();
         let freeze = if whole { ", FREEZE" } else { "" };
-        let sql = format!("COPY {name}{columns} FROM STDIN WITH (FORMAT text, ENCODING '{}'{freeze})", self.encoding);
-        self.current = Some(Current { stream: stream.clone(), sql, whole });
+        let mut sql =
+            format!("COPY {name}{columns} FROM STDIN WITH (FORMAT text, ENCODING '{}'{freeze})", self.encoding);
+        let mut pieces = None;
+        if let Some(Special::LargeObjects { piece_bytes }) = table.special {
+            large_objects::prepare_stage(&self.client).await?;
+            (sql, pieces) = (large_objects::copy_in(), Some(piece_bytes));
+        }
+        self.current = Some(Current { stream: stream.clone(), sql, whole, pieces });
         if whole {
             // FREEZE needs the table created or truncated in the transaction that loads it.
             let sql = format!("BEGIN; TRUNCATE ONLY {name}");
@@ -100,7 +111,11 @@ impl Loader for SegmentLoader {
     async fn end_segment(&mut self) -> Result<u64, Error> {
         let what = self.what();
         let mut sink = self.copying.take().ok_or_else(out_of_order)?;
-        sink.as_mut().finish().await.map_err(|e| map(&what, &e))
+        let rows = sink.as_mut().finish().await.map_err(|e| map(&what, &e))?;
+        if let Some(piece_bytes) = self.current.as_ref().and_then(|current| current.pieces) {
+            large_objects::write(&self.client, piece_bytes).await?;
+        }
+        Ok(rows)
     }
 
     async fn commit(&mut self) -> Result<(), Error> {

@@ -6,15 +6,17 @@
 
 use crate::archive::{self, BUILD_SETTINGS, private_folder};
 use crate::builds::Builds;
-use crate::catalog::{ARCHIVE, CATALOG, Catalog, Table};
+use crate::catalog::{ARCHIVE, CATALOG, Catalog, Special, Table};
 use crate::connection::{Purpose, connect};
-use crate::database::missing_roles;
+use crate::database::{Setting, missing_roles};
 use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
+use crate::large_objects;
 use crate::loader::SegmentLoader;
 use crate::quote::qualified;
 use crate::reader::{Readable, SegmentReader};
+use crate::refresh::Refresh;
 use crate::scratch::Scratch;
 use crate::segments;
 use crate::statistics;
@@ -22,7 +24,7 @@ use crate::toc::{Contents, Entry, Section};
 use crate::tools::{self, Tool};
 use async_trait::async_trait;
 use engine::{Build, Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
@@ -36,6 +38,7 @@ pub struct PostgresTarget {
     contents: Contents,
     tables: Arc<BTreeMap<StreamName, Table>>,
     builds: Arc<Builds>,
+    refresh: Refresh,
     pg_restore: Tool,
     major: u32,
     folder: tempfile::TempDir,
@@ -68,7 +71,11 @@ impl PostgresTarget {
         let write = tokio::fs::write(folder.path().join("schema"), &archive.bytes).await;
         write.map_err(|e| Error::new(Kind::Config, format!("write the schema to a temporary folder: {e}")))?;
         let tables = catalog.tables_by_stream().into_iter().map(|(stream, table)| (stream, table.clone())).collect();
-        let builds = Builds::plan(&contents, &tables);
+        // What is not ASCII may be written in another encoding than a session's here: the vendor's tool sends that.
+        let utf8 = catalog.database.encoding == "UTF8";
+        let readable = move |statement: &str| utf8 || statement.is_ascii();
+        let builds = Builds::plan(&contents, &tables, readable);
+        let refresh = Refresh::plan(&contents, readable);
         Ok(Self {
             scratch,
             target: endpoint,
@@ -77,6 +84,7 @@ impl PostgresTarget {
             contents,
             tables: Arc::new(tables),
             builds: Arc::new(builds),
+            refresh,
             pg_restore,
             major,
             folder,
@@ -95,14 +103,42 @@ impl PostgresTarget {
         self.idle.get_mut().clear();
     }
 
-    async fn restore_section(&self, section: Section) -> Result<(), Error> {
+    /// A session inside for loading and building: no wait is bounded, and names resolve as in the database's own sessions.
+    async fn session(&self) -> Result<Client, Error> {
+        let client = connect(&self.scratch.endpoint, Purpose::Write, 0).await?;
+        client.batch_execute(BUILD_SETTINGS).await.map_err(from_postgres("prepare a session"))?;
+        let own = |setting: &&Setting| setting.role.is_none() && setting.name == "search_path";
+        if let Some(setting) = self.catalog.database.settings.iter().find(own) {
+            let sql = "SELECT pg_catalog.set_config('search_path', $1, false)";
+            client.query(sql, &[&setting.value]).await.map_err(from_postgres("set the search path"))?;
+        }
+        Ok(client)
+    }
+
+    async fn restore_entries(&self, section: Section, wanted: impl Fn(&Entry) -> bool) -> Result<(), Error> {
+        let entries = self.contents.entries.iter().filter(|entry| entry.section == section && wanted(entry));
+        let entries: Vec<i32> = entries.map(|entry| entry.id).collect();
         let archive = self.folder.path().join("schema");
         let (workers, no_owner) = (self.options.workers, self.options.no_owner);
-        let done = self.builds.done();
-        let wanted = |entry: &&Entry| entry.section == section && !done.contains(&entry.id);
-        let entries: Vec<i32> = self.contents.entries.iter().filter(wanted).map(|entry| entry.id).collect();
         let what = archive::Restore { archive: &archive, section, entries: &entries, workers, no_owner };
         archive::restore(&self.pg_restore, &self.scratch.endpoint, &what).await
+    }
+
+    /// Entries that come last: event triggers fire on whatever is still to be made.
+    fn last(&self) -> BTreeSet<i32> {
+        let triggers = self.contents.entries.iter().filter(|entry| entry.kind == "EVENT TRIGGER");
+        let triggers: BTreeSet<i32> = triggers.map(|entry| entry.id).collect();
+        let about = |entry: &&Entry| triggers.contains(&entry.id) || entry.needs.iter().any(|id| triggers.contains(id));
+        self.contents.entries.iter().filter(about).map(|entry| entry.id).collect()
+    }
+
+    async fn fill_views(&mut self) -> Result<(), Error> {
+        let refresh = std::mem::take(&mut self.refresh);
+        let mut sessions = Vec::new();
+        for _ in 0..self.options.workers.min(refresh.len()) {
+            sessions.push(self.session().await?);
+        }
+        refresh.run(sessions).await
     }
 
     /// What the archive holds and is left out on purpose: it would connect a copy to production.
@@ -132,13 +168,22 @@ impl Target for PostgresTarget {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
         }
         self.inside = Some(inside);
-        self.restore_section(Section::PreData).await?;
+        self.restore_entries(Section::PreData, |_| true).await?;
         Ok(notes)
     }
 
+    fn first(&self) -> Vec<StreamName> {
+        let order = |(stream, table): (&StreamName, &Table)| match table.special {
+            Some(Special::Extension { order, .. }) => Some((order, stream.clone())),
+            _ => None,
+        };
+        let mut first: Vec<_> = self.tables.iter().filter_map(order).collect();
+        first.sort();
+        first.into_iter().map(|(_, stream)| stream).collect()
+    }
+
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
-        let client = connect(&self.scratch.endpoint, Purpose::Write, 0).await?;
-        client.batch_execute(BUILD_SETTINGS).await.map_err(from_postgres("prepare a loader"))?;
+        let client = self.session().await?;
         let encoding = self.catalog.row_format.encoding.clone();
         Ok(Box::new(SegmentLoader::new(client, Arc::clone(&self.tables), encoding, Arc::clone(&self.builds))))
     }
@@ -148,8 +193,16 @@ impl Target for PostgresTarget {
     }
 
     async fn complete(&mut self) -> Result<(), Error> {
-        self.restore_section(Section::PostData).await?;
+        let (done, last) = (self.builds.done(), self.last());
+        let rest =
+            |entry: &Entry| !done.contains(&entry.id) && !last.contains(&entry.id) && !self.refresh.contains(entry.id);
+        self.restore_entries(Section::PostData, rest).await?;
         self.set_sequences().await?;
+        if let Some(objects) = &self.catalog.large_objects {
+            objects.apply(self.inside()?, self.options.no_owner).await?;
+        }
+        self.fill_views().await?;
+        self.restore_entries(Section::PostData, |entry| last.contains(&entry.id)).await?;
         statistics::gather(self.inside()?, &self.scratch.endpoint, self.options.workers).await
     }
 
@@ -161,8 +214,7 @@ impl Target for PostgresTarget {
             Some(client) => client,
             None => connect(&self.scratch.endpoint, Purpose::Write, 60).await?,
         };
-        let sql = format!("SELECT count(*) FROM ONLY {}", table.qualified());
-        let row = client.query_one(&sql, &[]).await.map_err(from_postgres(format!("count {stream}")))?;
+        let row = client.query_one(&table.count(), &[]).await.map_err(from_postgres(format!("count {stream}")))?;
         self.idle.lock().await.push(client);
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
     }
@@ -176,6 +228,10 @@ impl Target for PostgresTarget {
         let bytes = |row: &tokio_postgres::Row, at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
         let mut plan = Vec::new();
         for (table, row) in self.tables.values().zip(&rows) {
+            if !table.is_relation() {
+                plan.extend(large_objects::cut(self.inside()?, table).await?);
+                continue;
+            }
             let now = Table { heap_bytes: bytes(row, 0), table_bytes: bytes(row, 1), ..table.clone() };
             let pages = segments::pages_per_segment(now.heap_bytes, now.table_bytes, bytes(row, 2), None);
             let cut = segments::cut(&now, bytes(row, 2), pages);

@@ -83,18 +83,35 @@ pub(crate) async fn run(
     workers: usize,
     progress: &Progress,
 ) -> Result<(), Failure> {
+    let chunks = || Chunks { repository: repository.clone(), backup: backup.to_owned(), progress: progress.clone() };
+    let units = load_first(target, units, &chunks()).await?;
     let schedule = Schedule::new(units, |stream| target.builds(stream));
     let workers = workers.min(schedule.most_workers());
     let shared = Arc::new(Shared { schedule: Mutex::new(schedule), changed: Notify::new() });
     let mut running = JoinSet::new();
     for _ in 0..workers {
-        let source = Chunks { repository: repository.clone(), backup: backup.to_owned(), progress: progress.clone() };
-        running.spawn(work(target.loader().await?, Arc::clone(&shared), source));
+        running.spawn(work(target.loader().await?, Arc::clone(&shared), chunks()));
     }
     while let Some(ended) = running.join_next().await {
         ended.map_err(|e| Failure::new(Exit::Internal, "a loader died").because(e))??;
     }
     Ok(())
+}
+
+/// Loads what must come first, in order, and returns the rest.
+async fn load_first(target: &dyn Target, units: Vec<Unit>, chunks: &Chunks) -> Result<Vec<Unit>, Failure> {
+    let order = target.first();
+    let place = |unit: &Unit| order.iter().position(|stream| *stream == unit.stream);
+    let (mut first, rest): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| place(unit).is_some());
+    if first.is_empty() {
+        return Ok(rest);
+    }
+    first.sort_by_key(place);
+    let mut loader = target.loader().await?;
+    for unit in first {
+        load(loader.as_mut(), unit, chunks).await?;
+    }
+    Ok(rest)
 }
 
 struct Chunks {
