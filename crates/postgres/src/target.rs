@@ -15,7 +15,9 @@ use crate::loader::SegmentLoader;
 use crate::quote::qualified;
 use crate::reader::{Readable, SegmentReader};
 use crate::scratch::Scratch;
+use crate::scripts;
 use crate::segments;
+use crate::swap::Stop;
 use crate::tools::{self, Tool};
 use async_trait::async_trait;
 use engine::{Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
@@ -32,7 +34,6 @@ pub struct PostgresTarget {
     catalog: Catalog,
     tables: Arc<BTreeMap<StreamName, Table>>,
     pg_restore: Tool,
-    major: u32,
     folder: tempfile::TempDir,
     /// A session inside the scratch database, open as long as it is worked on: it tells other runs that it is in use.
     inside: Option<Client>,
@@ -47,8 +48,9 @@ impl PostgresTarget {
         let catalog = Document::find(documents, CATALOG).ok_or_else(|| missing(CATALOG))?;
         let archive = Document::find(documents, ARCHIVE).ok_or_else(|| missing(ARCHIVE))?;
         let catalog = Catalog::parse(&catalog.bytes)?;
-        let mut major = 0;
-        let scratch = Scratch::plan(endpoint.clone(), &options.run, &mut major).await?;
+        scripts::refuse_commands(&options.before_publish)?;
+        let scratch = Scratch::plan(endpoint.clone(), &catalog, &options).await?;
+        let major = scratch.major();
         assert_version(&catalog, major, &endpoint)?;
         let pg_restore = tools::find("pg_restore", catalog.dump_major, options.tools.as_deref()).await?;
         if pg_restore.major > major && pg_restore.major >= 17 && major < 17 {
@@ -69,7 +71,6 @@ impl PostgresTarget {
             catalog,
             tables: Arc::new(tables),
             pg_restore,
-            major,
             folder,
             inside: None,
             idle: Mutex::default(),
@@ -129,7 +130,7 @@ impl PostgresTarget {
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let mut notes = self.left_out().await?;
-        notes.extend(self.scratch.create(&self.catalog.database, self.major, self.options.no_owner).await?);
+        notes.extend(self.scratch.create(&self.catalog.database, self.options.no_owner).await?);
         let inside = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
         if !self.catalog.has_public {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
@@ -192,10 +193,15 @@ impl Target for PostgresTarget {
         Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, DumpFailure::default())))
     }
 
-    async fn publish(&mut self) -> Result<Conclusion, Error> {
+    async fn before_publish(&mut self) -> Result<Vec<String>, Error> {
+        let search_path = self.scratch.search_path(&self.catalog.database);
+        scripts::run(&self.scratch.endpoint, search_path, &self.options.before_publish).await
+    }
+
+    async fn publish(&mut self, stop: Stop<'_>) -> Result<Conclusion, Error> {
         self.leave();
-        let notes = self.scratch.publish(&self.catalog.database, self.options.no_owner).await?;
-        Ok(Conclusion { notes, database: self.target.database().to_owned(), server: self.target.server() })
+        let (replaced, notes) = self.scratch.publish(&self.catalog.database, self.options.no_owner, stop).await?;
+        Ok(Conclusion { notes, replaced, database: self.target.database().to_owned(), server: self.target.server() })
     }
 
     async fn discard(&mut self) -> Result<(), Error> {
