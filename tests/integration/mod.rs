@@ -1,10 +1,13 @@
 //! What the product does.
 
+mod before_swap;
 mod bounds;
 mod cli;
 mod consistency;
+mod guards;
 mod layout;
 mod road;
 mod secrets;
 mod stores;
+mod swap;
 mod unsupported;
