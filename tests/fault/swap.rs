@@ -43,7 +43,7 @@ impl Drop for Stuck<'_> {
 }
 
 const MOMENTS: &[&str] =
-    &["check the target", "make the schema", "load rows", "build indexes", "read everything back", "publish"];
+    &["check the target", "make the schema", "load rows", "add constraints", "read everything back", "publish"];
 
 #[tokio::test]
 async fn a_restore_killed_at_any_moment_leaves_the_old_data_answering() {
@@ -115,7 +115,7 @@ async fn a_paused_restore_never_swaps_over_a_newer_one() {
     std::fs::write(folder.join("marked.sql"), "update state set v = 'paused'").unwrap();
     let paused =
         staging.restore().env("LONGSHORE_BEFORE_SWAP", folder.join("marked.sql").display().to_string()).spawn();
-    paused.wait_for_stderr("build indexes").await;
+    paused.wait_for_stderr("add constraints").await;
     paused.signal(Signal::Stop);
     let restored = staging.restore().run().await.success().json();
     assert!(!restored["notes"].to_string().contains("left behind"), "the paused run's copy was dropped: {restored}");

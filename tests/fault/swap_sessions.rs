@@ -3,7 +3,7 @@
 use super::swap::Stuck;
 use crate::application::Application;
 use crate::place::{assert_failed, databases_like};
-use crate::staging::Staging;
+use crate::staging::{Staging, wait_for};
 use std::sync::Arc;
 use testkit::servers::own;
 use testkit::{Signal, sql};
@@ -41,6 +41,12 @@ async fn assert_as_it_was(staging: &Staging, stuck: Stuck<'_>) {
     assert_eq!(staging.value().await, "old");
     assert_eq!(staging.asides().await, Vec::<String>::new());
     drop(stuck);
+    // The ended job's own session may be at its DROP DATABASE still: until it is gone, the run counts as alive.
+    let ours = format!(
+        "select count(*) from pg_stat_activity where application_name = 'longshore' and query like '%{}%'",
+        staging.live.name
+    );
+    wait_for(&staging.source, &ours, "0").await;
     staging.restore().run().await.success();
     assert_eq!(staging.value().await, "new");
     let copies = databases_like(&staging.live, &format!("{}__new_", staging.live.name)).await;

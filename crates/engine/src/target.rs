@@ -1,7 +1,7 @@
 //! Writing a database: what a driver offers a restore.
 //!
 //! Owns the traits of the writing side, in the order a restore calls them: prepare (schema before data), load (rows, in
-//! parallel), complete (indexes, constraints, sequences), read back (for the proof), then publish or discard. A driver
+//! parallel) and build (indexes of a table that is loaded), complete (constraints, sequences, the rest), read back (for the proof), then publish or discard. A driver
 //! promises that nothing is visible under the target's own name before `publish`, and that `discard` leaves nothing
 //! behind. It refuses to replace what is not marked for it.
 
@@ -59,6 +59,15 @@ pub struct TargetOptions {
     pub tools: Option<PathBuf>,
 }
 
+/// Something that is made of a stream once all its rows are in: an index, a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// The driver's number for it.
+    pub number: usize,
+    /// Kind and name, for people.
+    pub what: String,
+}
+
 /// How a restore ended.
 #[derive(Debug, Clone, Serialize)]
 pub struct Conclusion {
@@ -99,7 +108,11 @@ pub trait Target: Send + Sync {
     /// A connection of its own for loading.
     async fn loader(&self) -> Result<Box<dyn Loader>, Error>;
 
-    /// Makes the rest of the schema: indexes, constraints, triggers, sequence values, statistics.
+    /// What can be made of a stream as soon as all its rows are in, in stages: one stage after the other, and within one
+    /// all at the same time. May be empty: what was not built when it is called, `complete` makes.
+    fn builds(&self, stream: &StreamName) -> Vec<Vec<Build>>;
+
+    /// Makes the rest of the schema: what was not built yet, constraints, triggers, sequence values, statistics.
     async fn complete(&mut self) -> Result<(), Error>;
 
     /// Number of rows a stream holds now.
@@ -139,4 +152,7 @@ pub trait Loader: Send {
 
     /// Ends the stream: what was loaded is committed.
     async fn commit(&mut self) -> Result<(), Error>;
+
+    /// Makes one of [`Target::builds`]; the stream is loaded by now.
+    async fn build(&mut self, build: &Build) -> Result<(), Error>;
 }

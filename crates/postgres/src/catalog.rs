@@ -317,3 +317,24 @@ pub(crate) async fn has_public(client: &Client) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'public')";
     Ok(client.query_one(sql, &[]).await.map_err(from_postgres("read schemas"))?.get(0))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::Table;
+
+    /// An empty table `public.<name>` without columns.
+    pub(crate) fn table(name: &str) -> Table {
+        Table {
+            oid: 1,
+            schema: "public".into(),
+            name: name.into(),
+            kind: "r".into(),
+            persistence: "p".into(),
+            access_method: "heap".into(),
+            relfilenode: 1,
+            heap_bytes: 0,
+            table_bytes: 0,
+            columns: Vec::new(),
+        }
+    }
+}

@@ -9,6 +9,7 @@
 //! `guard`, `marker`, `swap`, `sessions` and `rollback`.
 
 mod archive;
+mod builds;
 mod catalog;
 mod connection;
 mod database;
@@ -28,9 +29,11 @@ mod segments;
 mod sessions;
 mod snapshot;
 mod source;
+mod statistics;
 mod swap;
 mod target;
 mod tls;
+mod toc;
 mod tools;
 mod unsupported;
 

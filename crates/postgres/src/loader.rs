@@ -4,11 +4,12 @@
 //! transaction, which spares a later vacuum rewriting it; a table that several load is not. Promises that the number of
 //! rows returned is what the server says it took.
 
+use crate::builds::Builds;
 use crate::catalog::Table;
 use crate::failure::{from_postgres, map};
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine::{Error, Kind, Loader, StreamName};
+use engine::{Build, Error, Kind, Loader, StreamName};
 use futures_util::SinkExt;
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -20,6 +21,7 @@ pub(crate) struct SegmentLoader {
     client: Client,
     tables: Arc<BTreeMap<StreamName, Table>>,
     encoding: String,
+    builds: Arc<Builds>,
     current: Option<Current>,
     copying: Option<Pin<Box<CopyInSink<Bytes>>>>,
 }
@@ -31,8 +33,13 @@ struct Current {
 }
 
 impl SegmentLoader {
-    pub fn new(client: Client, tables: Arc<BTreeMap<StreamName, Table>>, encoding: String) -> Self {
-        Self { client, tables, encoding, current: None, copying: None }
+    pub fn new(
+        client: Client,
+        tables: Arc<BTreeMap<StreamName, Table>>,
+        encoding: String,
+        builds: Arc<Builds>,
+    ) -> Self {
+        Self { client, tables, encoding, builds, current: None, copying: None }
     }
 
     fn what(&self) -> String {
@@ -102,6 +109,14 @@ impl Loader for SegmentLoader {
             let what = format!("load {}", current.stream);
             self.client.batch_execute("COMMIT").await.map_err(from_postgres(what))?;
         }
+        Ok(())
+    }
+
+    async fn build(&mut self, build: &Build) -> Result<(), Error> {
+        let unknown = || Error::new(Kind::Internal, format!("nothing is known of {}", build.what));
+        let (sql, shown) = self.builds.statement(build).ok_or_else(unknown)?;
+        self.client.batch_execute(sql).await.map_err(from_postgres(format!("build {shown}")))?;
+        self.builds.note(build);
         Ok(())
     }
 }

@@ -134,18 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn table(heap_bytes: u64, table_bytes: u64) -> Table {
-        Table {
-            oid: 1,
-            schema: "public".into(),
-            name: "t".into(),
-            kind: "r".into(),
-            persistence: "p".into(),
-            access_method: "heap".into(),
-            relfilenode: 1,
-            heap_bytes,
-            table_bytes,
-            columns: Vec::new(),
-        }
+        Table { heap_bytes, table_bytes, ..crate::catalog::tests::table("t") }
     }
 
     proptest! {

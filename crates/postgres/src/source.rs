@@ -55,12 +55,10 @@ impl PostgresSource {
         let folder = options.tools.as_deref();
         let pg_dump = tools::find("pg_dump", major, folder).await?;
         assert_restorable(&pg_dump, major)?;
-        let pg_restore = tools::find("pg_restore", pg_dump.major, folder).await?;
-        let tools = (pg_dump, pg_restore);
         let mut tries = 0;
         let (snapshot, dump, catalog) = loop {
             tries += 1;
-            match begin(&endpoint, &leader, major, &tools, options.lock_timeout_seconds).await {
+            match begin(&endpoint, &leader, major, &pg_dump, options.lock_timeout_seconds).await {
                 // Somebody came between our locks and pg_dump's: they go first, and we start over.
                 Err(error) if error.kind == Kind::Changed && tries < TRIES => {
                     tracing::info!(reason = %error, "starting over");
@@ -163,7 +161,7 @@ impl Source for PostgresSource {
 
     async fn confirm(mut self: Box<Self>, rows: &BTreeMap<String, u64>) -> Result<Vec<Document>, Error> {
         let archive = self.dump.finish().await?;
-        archive::assert_same_objects(&archive.entries, &self.catalog)?;
+        archive::assert_same_objects(&archive.contents, &self.catalog)?;
         let leader = Arc::clone(&self.leader);
         let leader = leader.lock().await;
         self.assert_alive(&leader).await?;
@@ -186,13 +184,13 @@ async fn begin(
     endpoint: &Endpoint,
     leader: &Client,
     major: u32,
-    (pg_dump, pg_restore): &(Tool, Tool),
+    pg_dump: &Tool,
     lock_timeout_seconds: u64,
 ) -> Result<(Snapshot, SchemaDump, Catalog), Error> {
     let snapshot = snapshot::take(leader).await?;
     unsupported::refuse(leader).await?;
     unsupported::refuse_hidden_rows(leader).await?;
-    let dump = SchemaDump::start(endpoint, pg_dump, pg_restore.clone(), &snapshot, lock_timeout_seconds)?;
+    let dump = SchemaDump::start(endpoint, pg_dump, &snapshot, lock_timeout_seconds)?;
     let catalog = read_catalog(leader, major, dump.major()).await?;
     let tables: Vec<u32> = catalog.tables.iter().map(|table| table.oid).collect();
     dump.locked(leader, &tables).await?;

@@ -4,7 +4,8 @@
 //! database; schema before data; loaders; indexes and constraints; sequence values; statistics; then the rename. Promises that
 //! all checks that can be made before writing are made before writing.
 
-use crate::archive::{self, Section, private_folder};
+use crate::archive::{self, BUILD_SETTINGS, private_folder};
+use crate::builds::Builds;
 use crate::catalog::{ARCHIVE, CATALOG, Catalog, Table};
 use crate::connection::{Purpose, connect};
 use crate::database::missing_roles;
@@ -17,10 +18,12 @@ use crate::reader::{Readable, SegmentReader};
 use crate::scratch::Scratch;
 use crate::scripts;
 use crate::segments;
+use crate::statistics;
 use crate::swap::Stop;
+use crate::toc::{Contents, Entry, Section};
 use crate::tools::{self, Tool};
 use async_trait::async_trait;
-use engine::{Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
+use engine::{Build, Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -32,7 +35,9 @@ pub struct PostgresTarget {
     target: Endpoint,
     options: TargetOptions,
     catalog: Catalog,
+    contents: Contents,
     tables: Arc<BTreeMap<StreamName, Table>>,
+    builds: Arc<Builds>,
     pg_restore: Tool,
     folder: tempfile::TempDir,
     /// A session inside the scratch database, open as long as it is worked on: it tells other runs that it is in use.
@@ -49,6 +54,7 @@ impl PostgresTarget {
         let archive = Document::find(documents, ARCHIVE).ok_or_else(|| missing(ARCHIVE))?;
         let catalog = Catalog::parse(&catalog.bytes)?;
         scripts::refuse_commands(&options.before_publish)?;
+        let contents = Contents::parse(&archive.bytes)?;
         let scratch = Scratch::plan(endpoint.clone(), &catalog, &options).await?;
         let major = scratch.major();
         assert_version(&catalog, major, &endpoint)?;
@@ -64,12 +70,15 @@ impl PostgresTarget {
         let write = tokio::fs::write(folder.path().join("schema"), &archive.bytes).await;
         write.map_err(|e| Error::new(Kind::Config, format!("write the schema to a temporary folder: {e}")))?;
         let tables = catalog.tables_by_stream().into_iter().map(|(stream, table)| (stream, table.clone())).collect();
+        let builds = Builds::plan(&contents, &tables);
         Ok(Self {
             scratch,
             target: endpoint,
             options,
             catalog,
+            contents,
             tables: Arc::new(tables),
+            builds: Arc::new(builds),
             pg_restore,
             folder,
             inside: None,
@@ -90,29 +99,17 @@ impl PostgresTarget {
     async fn restore_section(&self, section: Section) -> Result<(), Error> {
         let archive = self.folder.path().join("schema");
         let (workers, no_owner) = (self.options.workers, self.options.no_owner);
-        archive::restore(&self.pg_restore, &self.scratch.endpoint, &archive, section, workers, no_owner).await
+        let done = self.builds.done();
+        let wanted = |entry: &&Entry| entry.section == section && !done.contains(&entry.id);
+        let entries: Vec<i32> = self.contents.entries.iter().filter(wanted).map(|entry| entry.id).collect();
+        let what = archive::Restore { archive: &archive, section, entries: &entries, workers, no_owner };
+        archive::restore(&self.pg_restore, &self.scratch.endpoint, &what).await
     }
 
-    async fn left_out(&self) -> Result<Vec<String>, Error> {
-        // What the archive holds and pg_restore was told to leave: it would connect a copy to production.
-        let list = process::Command::new(&self.pg_restore.program)
-            .arg("--list")
-            .arg(self.folder.path().join("schema"))
-            .capture(256 << 20);
-        let failed = |e| crate::failure::from_tool("read the backup's table of contents", e);
-        let output = list.spawn().map_err(failed)?.wait().await.map_err(failed)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let note = |line: &str| {
-            // `12; 6104 16401 PUBLICATION - name owner`
-            let words: Vec<&str> = line.split_whitespace().skip(3).collect();
-            match words.as_slice() {
-                [kind @ ("PUBLICATION" | "SUBSCRIPTION"), "-", name @ .., _owner] => {
-                    Some(format!("left out: {} {}", kind.to_lowercase(), name.join(" ")))
-                }
-                _ => None,
-            }
-        };
-        Ok(text.lines().filter(|line| !line.starts_with(';')).filter_map(note).collect())
+    /// What the archive holds and is left out on purpose: it would connect a copy to production.
+    fn left_out(&self) -> Vec<String> {
+        let tied = |entry: &&Entry| matches!(entry.kind.as_str(), "PUBLICATION" | "SUBSCRIPTION");
+        self.contents.entries.iter().filter(tied).map(|entry| format!("left out: {}", entry.shown())).collect()
     }
 
     async fn set_sequences(&self) -> Result<(), Error> {
@@ -129,7 +126,7 @@ impl PostgresTarget {
 #[async_trait]
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
-        let mut notes = self.left_out().await?;
+        let mut notes = self.left_out();
         notes.extend(self.scratch.create(&self.catalog.database, self.options.no_owner).await?);
         let inside = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
         if !self.catalog.has_public {
@@ -141,14 +138,20 @@ impl Target for PostgresTarget {
     }
 
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
-        let client = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
-        Ok(Box::new(SegmentLoader::new(client, Arc::clone(&self.tables), self.catalog.row_format.encoding.clone())))
+        let client = connect(&self.scratch.endpoint, Purpose::Write, 0).await?;
+        client.batch_execute(BUILD_SETTINGS).await.map_err(from_postgres("prepare a loader"))?;
+        let encoding = self.catalog.row_format.encoding.clone();
+        Ok(Box::new(SegmentLoader::new(client, Arc::clone(&self.tables), encoding, Arc::clone(&self.builds))))
+    }
+
+    fn builds(&self, stream: &StreamName) -> Vec<Vec<Build>> {
+        self.builds.of(stream)
     }
 
     async fn complete(&mut self) -> Result<(), Error> {
         self.restore_section(Section::PostData).await?;
         self.set_sequences().await?;
-        self.inside()?.batch_execute("ANALYZE").await.map_err(from_postgres("gather statistics"))
+        statistics::gather(self.inside()?, &self.scratch.endpoint, self.options.workers).await
     }
 
     async fn count(&self, stream: &StreamName) -> Result<u64, Error> {

@@ -1,6 +1,6 @@
 //! The restore job: one backup into one target, proven.
 //!
-//! Owns the road back: find, check, prepare, load, complete, prove, publish. Promises that the target's name shows nothing
+//! Owns the road back: find, check, prepare, load and build, complete, prove, publish. Promises that the target's name shows nothing
 //! before everything is loaded and compared, and that a failure or a signal at any point removes what was made. Every
 //! chunk is checked against its hash before a row of it reaches the database.
 
@@ -8,6 +8,7 @@ mod args;
 mod load;
 mod proof;
 mod report;
+mod schedule;
 mod scripts;
 
 pub use args::{Mode, Proof, RestoreArgs};
@@ -137,11 +138,11 @@ async fn restore(
     for note in &notes {
         tracing::info!("{note}");
     }
-    kit.progress.stage("load rows");
+    kit.progress.stage("load rows, build indexes");
     kit.progress.set_total(backup.manifest.header.totals.bytes, backup.manifest.header.totals.rows);
     let units = load::units(&backup.lists, usize::from(args.workers));
     load::run(target, repository, &backup.name, units, usize::from(args.workers), &kit.progress).await?;
-    kit.progress.stage("build indexes and constraints");
+    kit.progress.stage("add constraints, gather statistics");
     target.complete().await?;
     kit.progress.stage(match args.prove {
         Proof::Counts => "count rows",
