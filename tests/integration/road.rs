@@ -169,7 +169,9 @@ async fn a_target_that_holds_something_is_refused_and_keeps_it() {
     place.backup(&db.url()).run().await.success();
     let theirs = db.server.create_database().await;
     theirs.exec("create table precious (x int); insert into precious values (42)").await;
-    assert_failed(place.restore(&theirs.url()).run().await, 73, "precious");
+    let fresh = place.restore(&theirs.url()).env("LONGSHORE_MODE", "fresh");
+    assert_failed(fresh.run().await, 73, "precious");
+    assert_failed(place.restore(&theirs.url()).run().await, 77, "not marked");
     assert_eq!(theirs.value("select x from precious").await, "42");
     assert_eq!(crate::place::databases_like(&db, &theirs.name).await, [theirs.name.as_str()]);
 }

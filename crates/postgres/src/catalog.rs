@@ -96,6 +96,9 @@ pub(crate) struct Moment {
     /// `xmin:xmax:xip` as `pg_current_snapshot()` prints it.
     pub snapshot: String,
     pub in_recovery: bool,
+    /// The database's oid: stays when it is renamed. Older backups lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_oid: Option<u32>,
 }
 
 /// Name, encoding and terminator of the rows.
@@ -361,7 +364,8 @@ pub(crate) async fn read_moment(client: &Client) -> Result<Moment, Error> {
          pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') \
          AND pg_catalog.has_function_privilege('pg_catalog.pg_control_checkpoint()', 'EXECUTE'), \
          (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
-         ELSE pg_catalog.pg_current_wal_lsn() END)::text";
+         ELSE pg_catalog.pg_current_wal_lsn() END)::text, \
+         (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())";
     let row = client.query_one(allowed, &[]).await.map_err(from_postgres("read the snapshot"))?;
     let (mut system_identifier, mut timeline) = (None, None);
     if row.get::<_, bool>(2) {
@@ -370,7 +374,8 @@ pub(crate) async fn read_moment(client: &Client) -> Result<Moment, Error> {
         let row = client.query_one(control, &[]).await.map_err(from_postgres("read the server's identity"))?;
         (system_identifier, timeline) = (row.get(0), row.get(1));
     }
-    Ok(Moment { system_identifier, timeline, lsn: row.get(3), snapshot: row.get(1), in_recovery: row.get(0) })
+    let (lsn, snapshot, in_recovery, database_oid) = (row.get(3), row.get(1), row.get(0), row.get(4));
+    Ok(Moment { system_identifier, timeline, lsn, snapshot, in_recovery, database_oid })
 }
 
 /// Roles that own or were granted something here, as far as a restore needs them.

@@ -18,8 +18,10 @@ use crate::quote::qualified;
 use crate::reader::{Readable, SegmentReader};
 use crate::refresh::Refresh;
 use crate::scratch::Scratch;
+use crate::scripts;
 use crate::segments;
 use crate::statistics;
+use crate::swap::Stop;
 use crate::toc::{Contents, Entry, Section};
 use crate::tools::{self, Tool};
 use async_trait::async_trait;
@@ -40,7 +42,6 @@ pub struct PostgresTarget {
     builds: Arc<Builds>,
     refresh: Refresh,
     pg_restore: Tool,
-    major: u32,
     folder: tempfile::TempDir,
     /// A session inside the scratch database, open as long as it is worked on: it tells other runs that it is in use.
     inside: Option<Client>,
@@ -55,9 +56,10 @@ impl PostgresTarget {
         let catalog = Document::find(documents, CATALOG).ok_or_else(|| missing(CATALOG))?;
         let archive = Document::find(documents, ARCHIVE).ok_or_else(|| missing(ARCHIVE))?;
         let catalog = Catalog::parse(&catalog.bytes)?;
+        scripts::refuse_commands(&options.before_publish)?;
         let contents = Contents::parse(&archive.bytes)?;
-        let mut major = 0;
-        let scratch = Scratch::plan(endpoint.clone(), &options.run, &mut major).await?;
+        let scratch = Scratch::plan(endpoint.clone(), &catalog, &options).await?;
+        let major = scratch.major();
         assert_version(&catalog, major, &endpoint)?;
         let pg_restore = tools::find("pg_restore", catalog.dump_major, options.tools.as_deref()).await?;
         if pg_restore.major > major && pg_restore.major >= 17 && major < 17 {
@@ -86,7 +88,6 @@ impl PostgresTarget {
             builds: Arc::new(builds),
             refresh,
             pg_restore,
-            major,
             folder,
             inside: None,
             idle: Mutex::default(),
@@ -162,7 +163,7 @@ impl PostgresTarget {
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let mut notes = self.left_out();
-        notes.extend(self.scratch.create(&self.catalog.database, self.major, self.options.no_owner).await?);
+        notes.extend(self.scratch.create(&self.catalog.database, self.options.no_owner).await?);
         let inside = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
         if !self.catalog.has_public {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
@@ -251,10 +252,15 @@ impl Target for PostgresTarget {
         Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, DumpFailure::default())))
     }
 
-    async fn publish(&mut self) -> Result<Conclusion, Error> {
+    async fn before_publish(&mut self) -> Result<Vec<String>, Error> {
+        let search_path = self.scratch.search_path(&self.catalog.database);
+        scripts::run(&self.scratch.endpoint, search_path, &self.options.before_publish).await
+    }
+
+    async fn publish(&mut self, stop: Stop<'_>) -> Result<Conclusion, Error> {
         self.leave();
-        let notes = self.scratch.publish(&self.catalog.database, self.options.no_owner).await?;
-        Ok(Conclusion { notes, database: self.target.database().to_owned(), server: self.target.server() })
+        let (replaced, notes) = self.scratch.publish(&self.catalog.database, self.options.no_owner, stop).await?;
+        Ok(Conclusion { notes, replaced, database: self.target.database().to_owned(), server: self.target.server() })
     }
 
     async fn discard(&mut self) -> Result<(), Error> {

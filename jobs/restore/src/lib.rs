@@ -9,8 +9,9 @@ mod load;
 mod proof;
 mod report;
 mod schedule;
+mod scripts;
 
-pub use args::{Proof, RestoreArgs};
+pub use args::{Mode, Proof, RestoreArgs};
 
 use databases::Address;
 use engine::{Document, Target, TargetOptions};
@@ -27,12 +28,21 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
     let begun = Instant::now();
     let address = Address::parse(args.target.expose(), args.target_password.as_ref().map(Secret::expose))?;
     let selector = args.from.parse::<repository::Selector>().map_err(Failure::from)?;
+    let before_publish = scripts::read(&args.before_swap)?;
     kit.progress.stage("open the repository");
     let repository = args.repo.open().await?;
     let manifest = repository.find(&selector).await?;
     let backup = Backup::read(&repository, manifest).await?;
     kit.progress.stage("check the target");
     let options = TargetOptions {
+        mode: args.mode.map(|mode| match mode {
+            Mode::Fresh => engine::Mode::Fresh,
+            Mode::Swap => engine::Mode::Swap,
+        }),
+        before_publish,
+        drop_old: args.drop_old,
+        target_is_a_clone: args.target_is_a_clone,
+        source_server: backup.manifest.about.get("server").and_then(|server| server.as_str()).map(str::to_owned),
         workers: usize::from(args.workers),
         no_owner: args.no_owner,
         run: Ulid::generate().to_string().to_ascii_lowercase().chars().skip(16).collect(),
@@ -45,8 +55,8 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
         () = stopped.cancelled() => Err(Failure::new(Exit::Interrupted, "the restore was interrupted; the target is as it was")),
         outcome = Box::pin(restore(&args, &kit, &repository, &backup, target.as_mut())) => outcome,
     };
-    // From here on a signal no longer stops the job: the rename may have been done when its answer is awaited, and
-    // stopping then would leave the operator without knowing which database has the name.
+    // From here on a signal stops the job only between attempts: the rename may have been done when its answer is awaited,
+    // and stopping then would leave the operator without knowing which database has the name.
     let published = match outcome {
         Ok(proven) => publish(&args, &kit, &backup, target.as_mut(), proven).await,
         Err(failure) => Err(failure),
@@ -124,7 +134,7 @@ async fn restore(
     target: &mut dyn Target,
 ) -> Result<Proven, Failure> {
     kit.progress.stage("make the schema");
-    let notes = target.prepare().await?;
+    let mut notes = target.prepare().await?;
     for note in &notes {
         tracing::info!("{note}");
     }
@@ -139,6 +149,10 @@ async fn restore(
         Proof::Content => "read everything back and compare",
     });
     let verdicts = proof::prove(target, &backup.lists, args.prove, usize::from(args.workers), &kit.progress).await?;
+    if !args.before_swap.is_empty() {
+        kit.progress.stage("run what comes before the swap");
+        notes.extend(target.before_publish().await?);
+    }
     Ok(Proven { verdicts, notes })
 }
 
@@ -156,7 +170,8 @@ async fn publish(
     mut proven: Proven,
 ) -> Result<report::Report, Failure> {
     kit.progress.stage("publish");
-    let mut conclusion = target.publish().await?;
+    let stopped = kit.shutdown.token();
+    let mut conclusion = target.publish(&|| stopped.is_cancelled()).await?;
     for note in &conclusion.notes {
         tracing::warn!("{note}");
     }
