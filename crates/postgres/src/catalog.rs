@@ -38,6 +38,9 @@ pub(crate) struct Table {
     pub table_bytes: u64,
     /// Columns that are stored, in order, with their types.
     pub columns: Vec<Column>,
+    /// Its rows are not in the backup, on purpose: the backup's notes say why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_left_out: bool,
 }
 
 /// A stored column.
@@ -116,7 +119,7 @@ impl Table {
     }
 
     pub fn has_rows(&self) -> bool {
-        self.kind == "r"
+        self.kind == "r" && !self.rows_left_out
     }
 
     pub fn row_format(&self, format: &RowFormatRecord) -> RowFormat {
@@ -157,7 +160,7 @@ impl Catalog {
 }
 
 /// Objects that belong to the user: not the system's, not temporary, not an extension's (`CREATE EXTENSION` makes those).
-const USERS_OWN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+pub(crate) const USERS_OWN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
      AND n.nspname !~ '^pg_(toast_)?temp_' AND c.relpersistence <> 't' \
      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
      AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')";
@@ -206,6 +209,7 @@ fn table(row: &Row, columns: &mut BTreeMap<u32, Vec<Column>>) -> Table {
         heap_bytes: bytes(7),
         table_bytes: bytes(8),
         columns: columns.remove(&oid).unwrap_or_default(),
+        rows_left_out: false,
     }
 }
 
@@ -232,14 +236,19 @@ const SEQUENCE_BATCH: usize = 100;
 /// which is what the vendor's dump does too.
 pub(crate) async fn read_sequences(client: &Client) -> Result<Vec<Sequence>, Error> {
     let sql = format!(
-        "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' AND {USERS_OWN} \
+        "SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery() \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' AND {USERS_OWN} \
          ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
     );
     let rows = client.query(&sql, &[]).await.map_err(from_postgres("list sequences"))?;
     let mut sequences = Vec::with_capacity(rows.len());
     for batch in rows.chunks(SEQUENCE_BATCH) {
         let one = |(number, row): (usize, &Row)| {
+            if row.get(3) {
+                // A standby does not have it, as it does not have its table's rows: it begins anew.
+                let oid: u32 = row.get(0);
+                return format!("SELECT {number}, seqstart, false FROM pg_catalog.pg_sequence WHERE seqrelid = {oid}");
+            }
             format!("SELECT {number}, last_value, is_called FROM {}", qualified(row.get(1), row.get(2)))
         };
         let sql = batch.iter().enumerate().map(one).collect::<Vec<_>>().join(" UNION ALL ");

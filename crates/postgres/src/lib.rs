@@ -4,28 +4,35 @@
 //! `pg_restore`, which alone write schema. Promises that what is read belongs to one moment and is complete, or an error
 //! naming the object. Refuses to keep rows: they pass through.
 //!
-//! The reading side is `source` (and `snapshot`, `catalog`, `unsupported`, `segments`, `reader`, `dump`); the writing side is
+//! The reading side is `source` (and `snapshot`, `catalog`, `unsupported`, `segments`, `reader`, `dump`, `globals`); the writing side is
 //! `target` (and `database`, `archive`, `loader`).
 
 mod archive;
 mod catalog;
 mod connection;
 mod database;
+mod databases;
 mod dump;
 mod endpoint;
 mod failure;
+mod globals;
 mod loader;
+mod pooler;
+mod privileges;
 mod quote;
 mod reader;
 mod scratch;
 mod segments;
 mod snapshot;
 mod source;
+mod standby;
 mod target;
 mod tls;
 mod tools;
 mod unsupported;
 
+pub use databases::Found;
 pub use endpoint::Endpoint;
+pub use globals::{GLOBALS, Globals, Membership, PasswordHash, Role, RoleSetting, Tablespace};
 pub use source::PostgresSource;
 pub use target::PostgresTarget;

@@ -145,6 +145,7 @@ mod tests {
             heap_bytes,
             table_bytes,
             columns: Vec::new(),
+            rows_left_out: false,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::loader::SegmentLoader;
+use crate::pooler;
 use crate::quote::qualified;
 use crate::reader::{Readable, SegmentReader};
 use crate::scratch::Scratch;
@@ -48,6 +49,7 @@ impl PostgresTarget {
         let archive = Document::find(documents, ARCHIVE).ok_or_else(|| missing(ARCHIVE))?;
         let catalog = Catalog::parse(&catalog.bytes)?;
         let mut major = 0;
+        pooler::refuse_any(&endpoint).await?;
         let scratch = Scratch::plan(endpoint.clone(), &options.run, &mut major).await?;
         assert_version(&catalog, major, &endpoint)?;
         let pg_restore = tools::find("pg_restore", catalog.dump_major, options.tools.as_deref()).await?;
