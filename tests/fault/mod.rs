@@ -6,5 +6,6 @@ mod kill;
 mod objects;
 mod schema;
 mod server;
+mod standby;
 mod target;
 mod tools;
