@@ -281,7 +281,7 @@ async fn assert_hashes_readable(client: &Client) -> Result<(), Error> {
     }
     let role: String = row.get(1);
     Err(Error::new(Kind::Refused, format!("role {role} may not read password hashes (pg_catalog.pg_authid)"))
-        .hint("use a superuser, or leave --globals-passwords out: roles are kept without passwords then"))
+        .hint("use a superuser or a role with pg_read_all_data, or leave --globals-passwords out: roles are kept without passwords then"))
 }
 
 async fn read_roles(client: &Client, passwords: bool) -> Result<Vec<Role>, Error> {

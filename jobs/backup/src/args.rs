@@ -44,7 +44,7 @@ pub struct BackupArgs {
     /// Keep the server's roles, their memberships and settings with the backup, without passwords
     #[arg(long)]
     pub globals: bool,
-    /// Keep the hashes of the roles' passwords as well; takes a superuser
+    /// Keep the hashes of the roles' passwords as well; takes a superuser, or pg_read_all_data
     #[arg(long)]
     pub globals_passwords: bool,
     /// Count every table once more in the same snapshot, and compare
