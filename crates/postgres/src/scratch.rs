@@ -23,7 +23,7 @@ use tokio_postgres::error::SqlState;
 /// Longest name of a database, in bytes.
 const LONGEST_NAME: usize = 63;
 /// What the comment of a scratch database begins with.
-pub(crate) const MARKER: &str = "longshore scratch database, run ";
+const MARKER: &str = "longshore scratch database, run ";
 /// How long a rename or drop is tried again while sessions are still going away.
 const PATIENCE: Duration = Duration::from_secs(15);
 

@@ -1,8 +1,9 @@
 //! The source: a PostgreSQL database at one moment.
 //!
 //! Owns the order of a backup's reading side: connect, to a server and not to a pooler; find `pg_dump`; may everything be
-//! read?; lock, then snapshot; refuse what cannot be carried; start `pg_dump` in the snapshot; read the catalog; cut segments. And at the end: the dump has ended well, its
-//! list of tables and sequences is ours, the snapshot still lives, counts agree. Only then are the documents handed over.
+//! read?; lock, then snapshot; refuse what cannot be carried; start `pg_dump` in the snapshot; read the catalog; cut
+//! segments. And at the end: the dump has ended well, its list of tables and sequences is ours, the snapshot still lives,
+//! counts agree. Only then are the documents handed over.
 
 use crate::archive::{self, Archive};
 use crate::catalog::{self, ARCHIVE, CATALOG, Catalog, RowFormatRecord};
