@@ -89,8 +89,15 @@ fn differs(what: &str) -> Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     PreData,
+    /// The same without its grants.
+    PreDataWithoutGrants,
+    /// The grants that were left out, by the list in the file `grants` beside the archive.
+    Grants,
     PostData,
 }
+
+/// Name of the list of grants, in the archive's folder.
+pub(crate) const GRANTS: &str = "grants";
 
 /// Settings for the sessions that `pg_restore` opens: no timeout of the target's ends an index build, and index builds
 /// get memory, which for GIN decides between minutes and hours.
@@ -112,13 +119,22 @@ pub(crate) async fn restore(
         .env("PGOPTIONS", RESTORE_SETTINGS);
     command = match section {
         Section::PreData => command.args(["--section=pre-data", "--single-transaction"]),
+        Section::PreDataWithoutGrants => command.args(["--section=pre-data", "--single-transaction", "--no-acl"]),
+        // Without a section: grants belong to whatever stands before them, and a list moves them to the end.
+        Section::Grants => {
+            command.arg(format!("--use-list={}", archive.with_file_name(GRANTS).display())).arg("--single-transaction")
+        }
         Section::PostData => command.arg("--section=post-data").arg(format!("--jobs={workers}")),
     };
     if no_owner {
         command = command.args(["--no-owner", "--no-acl"]);
     }
+    if let Some(role) = &endpoint.acting_role {
+        command = command.arg(format!("--role={role}"));
+    }
     let what = match section {
-        Section::PreData => "restore the schema",
+        Section::PreData | Section::PreDataWithoutGrants => "restore the schema",
+        Section::Grants => "restore the grants",
         Section::PostData => "restore indexes and constraints",
     };
     let failed = |e| from_tool(what, e);

@@ -242,7 +242,10 @@ async fn assert_empty(target: &Endpoint) -> Result<(), Error> {
          UNION ALL SELECT 'schema ' || nspname FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_' \
          UNION ALL SELECT 'type ' || oid::pg_catalog.regtype::text FROM pg_catalog.pg_type WHERE oid >= 16384 AND (typtype IN ('e', 'd', 'r') OR typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class k WHERE k.oid = typrelid AND k.relkind = 'c')) \
          UNION ALL SELECT 'extension ' || extname FROM pg_catalog.pg_extension WHERE oid >= 16384 \
-         UNION ALL SELECT 'large object ' || oid::text FROM pg_catalog.pg_largeobject_metadata) \
+         UNION ALL SELECT 'large object ' || oid::text FROM pg_catalog.pg_largeobject_metadata \
+         UNION ALL SELECT 'replication slot ' || slot_name FROM pg_catalog.pg_replication_slots WHERE database = current_database() \
+         UNION ALL SELECT 'subscription ' || subname FROM pg_catalog.pg_subscription WHERE subdbid = \
+         (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
          SELECT what FROM own LIMIT 1";
     let client = connect(target, Purpose::Lead, 60).await?;
     match client.query_opt(sql, &[]).await.map_err(from_postgres("look into the target"))? {

@@ -14,7 +14,7 @@ use crate::failure::from_postgres;
 use crate::reader::{Readable, SegmentReader};
 use crate::snapshot::{self, Snapshot};
 use crate::tools::{self, Tool};
-use crate::{segments, unsupported};
+use crate::{needs, segments, unsupported};
 use async_trait::async_trait;
 use engine::{About, Document, Error, Kind, Plan, Reader, Source, SourceOptions, StreamPlan};
 use std::collections::BTreeMap;
@@ -215,6 +215,7 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32) -> Re
     let version = client.query_one("SHOW server_version", &[]).await.map_err(from_postgres("read the version"))?;
     let row = client.query_one("SELECT current_database()::text", &[]).await.map_err(from_postgres("read the name"))?;
     let database = Properties::read(client, server_major, row.get(0)).await?;
+    let needs = needs::read(client).await?;
     Ok(Catalog {
         version: 1,
         server_version: version.get(0),
@@ -224,9 +225,10 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32) -> Re
         moment,
         database,
         has_public: catalog::has_public(client).await?,
-        roles: catalog::read_roles(client).await?,
+        roles: catalog::read_roles(client, &needs).await?,
         tables: catalog::read_tables(client).await?,
         sequences: catalog::read_sequences(client).await?,
+        needs: Some(needs),
     })
 }
 

@@ -4,16 +4,19 @@
 //! database; schema before data; loaders; indexes and constraints; sequence values; statistics; then the rename. Promises that
 //! all checks that can be made before writing are made before writing.
 
-use crate::archive::{self, Section, private_folder};
+use crate::archive::{self, GRANTS, Section, private_folder};
 use crate::catalog::{ARCHIVE, CATALOG, Catalog, Table};
 use crate::connection::{Purpose, connect};
-use crate::database::missing_roles;
+use crate::contents::Contents;
 use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::loader::SegmentLoader;
-use crate::quote::qualified;
+use crate::ownership::{self, About};
+use crate::preflight::{self, Cleared};
+use crate::quote::{ident, qualified};
 use crate::reader::{Readable, SegmentReader};
+use crate::roles;
 use crate::scratch::Scratch;
 use crate::segments;
 use crate::tools::{self, Tool};
@@ -34,6 +37,9 @@ pub struct PostgresTarget {
     pg_restore: Tool,
     major: u32,
     folder: tempfile::TempDir,
+    contents: Contents,
+    /// What the checks found out.
+    cleared: Cleared,
     /// A session inside the scratch database, open as long as it is worked on: it tells other runs that it is in use.
     inside: Option<Client>,
     /// Further sessions inside it, for counting: a thousand tables are not worth a thousand connections.
@@ -48,19 +54,20 @@ impl PostgresTarget {
         let archive = Document::find(documents, ARCHIVE).ok_or_else(|| missing(ARCHIVE))?;
         let catalog = Catalog::parse(&catalog.bytes)?;
         let mut major = 0;
-        let scratch = Scratch::plan(endpoint.clone(), &options.run, &mut major).await?;
+        let mut scratch = Scratch::plan(endpoint.clone(), &options.run, &mut major).await?;
         assert_version(&catalog, major, &endpoint)?;
         let pg_restore = tools::find("pg_restore", catalog.dump_major, options.tools.as_deref()).await?;
         if pg_restore.major > major && pg_restore.major >= 17 && major < 17 {
             let what = format!("pg_restore {} sends settings that PostgreSQL {major} does not know", pg_restore.major);
             return Err(Error::new(Kind::Config, what).hint("install the client tools of the server's own version"));
         }
-        if !options.no_owner {
-            assert_roles(&scratch, &catalog).await?;
-        }
         let folder = private_folder()?;
         let write = tokio::fs::write(folder.path().join("schema"), &archive.bytes).await;
         write.map_err(|e| Error::new(Kind::Config, format!("write the schema to a temporary folder: {e}")))?;
+        let contents = Contents::read(&pg_restore, &folder.path().join("schema")).await?;
+        let cleared =
+            preflight::check(scratch.maintenance(), major, endpoint.database(), &catalog, &contents, &options).await?;
+        scratch.endpoint = scratch.endpoint.acting_as(options.role.as_deref());
         let tables = catalog.tables_by_stream().into_iter().map(|(stream, table)| (stream, table.clone())).collect();
         Ok(Self {
             scratch,
@@ -71,6 +78,8 @@ impl PostgresTarget {
             pg_restore,
             major,
             folder,
+            contents,
+            cleared,
             inside: None,
             idle: Mutex::default(),
         })
@@ -92,26 +101,41 @@ impl PostgresTarget {
         archive::restore(&self.pg_restore, &self.scratch.endpoint, &archive, section, workers, no_owner).await
     }
 
-    async fn left_out(&self) -> Result<Vec<String>, Error> {
-        // What the archive holds and pg_restore was told to leave: it would connect a copy to production.
-        let list = process::Command::new(&self.pg_restore.program)
-            .arg("--list")
-            .arg(self.folder.path().join("schema"))
-            .capture(256 << 20);
-        let failed = |e| crate::failure::from_tool("read the backup's table of contents", e);
-        let output = list.spawn().map_err(failed)?.wait().await.map_err(failed)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let note = |line: &str| {
-            // `12; 6104 16401 PUBLICATION - name owner`
-            let words: Vec<&str> = line.split_whitespace().skip(3).collect();
-            match words.as_slice() {
-                [kind @ ("PUBLICATION" | "SUBSCRIPTION"), "-", name @ .., _owner] => {
-                    Some(format!("left out: {} {}", kind.to_lowercase(), name.join(" ")))
-                }
-                _ => None,
-            }
-        };
-        Ok(text.lines().filter(|line| !line.starts_with(';')).filter_map(note).collect())
+    /// Whether an ordinary role gives things to others, who then need the right to have them where they are.
+    fn gives_away(&self) -> bool {
+        !(self.options.no_owner || self.cleared.restorer.acting.superuser)
+    }
+
+    /// Types, tables and functions, given to their owners.
+    async fn restore_objects(&self) -> Result<(), Error> {
+        if !self.gives_away() {
+            return self.restore_section(Section::PreData).await;
+        }
+        let inside = self.inside()?;
+        let list = tokio::fs::write(self.folder.path().join(GRANTS), ownership::list_of_grants(&self.contents)).await;
+        list.map_err(|e| Error::new(Kind::Config, format!("write the list of grants to a temporary folder: {e}")))?;
+        let opened = ownership::open(inside, About::Schemas).await?;
+        self.restore_section(Section::PreDataWithoutGrants).await?;
+        ownership::close(inside, &opened).await?;
+        self.restore_section(Section::Grants).await
+    }
+
+    /// Makes the roles that are missing, if that was asked for: the checks have passed, and the copy's grants need them.
+    async fn create_roles(&self) -> Result<Option<String>, Error> {
+        let missing = &self.cleared.missing_roles;
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        let (client, restorer) = (self.scratch.maintenance(), &self.cleared.restorer);
+        roles::create(client, self.major, restorer, missing, &self.cleared.owners).await.map(Some)
+    }
+
+    /// Gives the copy to the role that everything is done as.
+    async fn hand_over(&self) -> Result<(), Error> {
+        let Some(role) = &self.options.role else { return Ok(()) };
+        let sql = format!("ALTER DATABASE {} OWNER TO {}", ident(self.scratch.endpoint.database()), ident(role));
+        let done = self.scratch.maintenance().batch_execute(&sql).await;
+        done.map_err(from_postgres(format!("give the copy to {role}")))
     }
 
     async fn set_sequences(&self) -> Result<(), Error> {
@@ -128,14 +152,16 @@ impl PostgresTarget {
 #[async_trait]
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
-        let mut notes = self.left_out().await?;
+        let mut notes = self.contents.left_out.clone();
+        notes.extend(self.create_roles().await?);
         notes.extend(self.scratch.create(&self.catalog.database, self.major, self.options.no_owner).await?);
+        self.hand_over().await?;
         let inside = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
         if !self.catalog.has_public {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
         }
         self.inside = Some(inside);
-        self.restore_section(Section::PreData).await?;
+        self.restore_objects().await?;
         Ok(notes)
     }
 
@@ -145,7 +171,13 @@ impl Target for PostgresTarget {
     }
 
     async fn complete(&mut self) -> Result<(), Error> {
-        self.restore_section(Section::PostData).await?;
+        if self.gives_away() {
+            let opened = ownership::open(self.inside()?, About::Rest).await?;
+            self.restore_section(Section::PostData).await?;
+            ownership::close(self.inside()?, &opened).await?;
+        } else {
+            self.restore_section(Section::PostData).await?;
+        }
         self.set_sequences().await?;
         self.inside()?.batch_execute("ANALYZE").await.map_err(from_postgres("gather statistics"))
     }
@@ -210,17 +242,4 @@ fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint) -> Result<
     }
     let what = format!("the backup is of PostgreSQL {}, and {endpoint} is {major}", catalog.server_major);
     Err(Error::new(Kind::Config, what).hint("restore into a server of the same or a newer major version"))
-}
-
-async fn assert_roles(scratch: &Scratch, catalog: &Catalog) -> Result<(), Error> {
-    let needed = catalog.roles.union(&catalog.database.roles()).cloned().collect();
-    let missing = missing_roles(scratch.maintenance(), &needed).await?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Config,
-        format!("the target's server lacks roles that own or were granted something: {}", missing.join(", ")),
-    )
-    .hint("create them, or restore with --no-owner, which leaves owners and grants out; nothing was changed"))
 }
