@@ -132,7 +132,7 @@ async fn superusers_own(version: u16) {
     for says in [
         "event trigger ticks",
         "foreign-data wrapper bare",
-        "operator family public fam",
+        "operator family public.fam",
         "function public.c_one() (language c)",
         "function public.leaks() (leakproof)",
         "cast from date to integer (without a function)",
@@ -170,7 +170,7 @@ async fn an_empty_database_of_somebody_else_is_refused_and_stays() {
     assert_failed(
         road.restore_as_e().run().await,
         77,
-        "empty database back belongs to a role that e is no member of: postgres",
+        "database back belongs to a role that e is no member of: postgres",
     );
     assert_eq!(
         road.value_there("select string_agg(oid::text, ' ') from pg_database where datname ~ '^back'").await,

@@ -1,7 +1,7 @@
 //! What a restore will need: recorded with the backup, because the vendor's archive does not tell.
 //!
 //! Owns the queries that find it at the source: who owns what, which roles are named even where owners and grants are left
-//! out, tablespaces and the system's collations, and what only a superuser can make. Promises that a restore can say before
+//! out, the system's collations in use, and what only a superuser can make. Promises that a restore can say before
 //! it makes anything what will not work. Refuses to guess: what extensions make is left to `CREATE EXTENSION`.
 
 use crate::failure::from_postgres;
@@ -21,8 +21,6 @@ pub(crate) struct Needs {
     pub owners: BTreeSet<String>,
     /// Roles that policies and user mappings name: they are needed even when owners and grants are left out.
     pub named: BTreeSet<String>,
-    /// Tablespaces of tables and indexes.
-    pub tablespaces: BTreeSet<String>,
     /// Collations of the system's that columns, domains and ranges use.
     pub collations: BTreeSet<String>,
     /// What only a superuser can make and the archive's table of contents does not show as such.
@@ -39,7 +37,6 @@ pub(crate) async fn read(client: &Client) -> Result<Needs, Error> {
     Ok(Needs {
         owners: set(&owners()).await?,
         named: set(NAMED).await?,
-        tablespaces: set(TABLESPACES).await?,
         collations: set(COLLATIONS).await?,
         superuser: names(client, &superuser()).await?,
         superuser_grants: names(client, &superuser_grants()).await?,
@@ -115,10 +112,6 @@ fn owners() -> String {
 /// A policy for everybody has role 0 in its list; a mapping for everybody has user 0.
 const NAMED: &str = "SELECT r.rolname::text FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_roles r ON r.oid = ANY (p.polroles) \
      UNION SELECT r.rolname::text FROM pg_catalog.pg_user_mappings m JOIN pg_catalog.pg_roles r ON r.oid = m.umuser";
-
-const TABLESPACES: &str = "SELECT DISTINCT t.spcname::text FROM pg_catalog.pg_class c \
-     JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace \
-     WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND t.spcname NOT IN ('pg_default', 'pg_global')";
 
 const COLLATIONS: &str = "SELECT DISTINCT c.collname::text FROM pg_catalog.pg_collation c WHERE c.collname <> 'default' \
      AND c.collnamespace = 'pg_catalog'::pg_catalog.regnamespace AND c.oid IN ( \

@@ -5,7 +5,6 @@
 //! are made, which hurts nobody in a database that nobody else may connect to; closed again; and only then come the
 //! archive's own grants, on what is then exactly as the archive expects it.
 
-use crate::contents::Contents;
 use crate::failure::from_postgres;
 use crate::quote::ident;
 use engine::Error;
@@ -65,9 +64,4 @@ impl Opened {
         };
         each.chain([new]).collect()
     }
-}
-
-/// The list that lets `pg_restore` bring back the grants alone: it reads the number that begins a line.
-pub(crate) fn list_of_grants(contents: &Contents) -> String {
-    contents.grants.iter().map(|number| format!("{number};\n")).collect()
 }

@@ -6,11 +6,12 @@
 //! own, the server is asked by trying.
 
 use crate::catalog::Catalog;
-use crate::contents::Contents;
 use crate::database::missing_roles;
 use crate::failure::from_postgres;
 use crate::needs::Needs;
 use crate::roles::{self, Restorer, Role};
+use crate::scratch::Scratch;
+use crate::toc::{Contents, Entry};
 use engine::{Error, Kind, TargetOptions};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
@@ -18,6 +19,20 @@ use tokio_postgres::error::SqlState;
 
 /// Most names in one line of the error; how many more there are is said.
 const MOST_NAMES: usize = 20;
+
+/// Kinds of the archive's entries that only a superuser can make. A shell type stands before every base type, which alone
+/// needs one.
+const SUPERUSERS_OWN: &[&str] = &[
+    "EVENT TRIGGER",
+    "FOREIGN DATA WRAPPER",
+    "PROCEDURAL LANGUAGE",
+    "ACCESS METHOD",
+    "TEXT SEARCH PARSER",
+    "TEXT SEARCH TEMPLATE",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "SHELL TYPE",
+];
 
 /// What the checks found out.
 #[derive(Debug)]
@@ -85,19 +100,19 @@ struct Check<'a> {
     contents: &'a Contents,
     options: &'a TargetOptions,
     restorer: &'a Restorer,
-    /// Owner of the database that is there, empty: it keeps its own properties.
+    /// Owner of the database that is there: it keeps its own properties.
     present: Option<String>,
 }
 
-/// Checks all of it. `target` is the name of the database to be made; it may be there, empty.
+/// Checks all of it. `target` is the name of the database to be made; it may be there.
 pub(crate) async fn check(
-    client: &Client,
-    major: u32,
+    scratch: &Scratch,
     target: &str,
     catalog: &Catalog,
     contents: &Contents,
     options: &TargetOptions,
 ) -> Result<Cleared, Error> {
+    let (client, major) = (scratch.maintenance(), scratch.major());
     let restorer = Restorer::find(client, options.role.as_deref()).await?;
     // A backup that does not say what it needs is checked for the rest; the server has the last word.
     let needs = catalog.needs.clone().unwrap_or_default();
@@ -165,7 +180,9 @@ impl Check<'_> {
              LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = w \
              LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = w AND v.version = a.default_version \
              ORDER BY 1";
-        let rows = self.client.query(sql, &[&self.contents.extensions]).await;
+        let all = self.contents.entries.iter().filter(|entry| entry.kind == "EXTENSION");
+        let all: Vec<&str> = all.map(|entry| entry.tag.as_str()).collect();
+        let rows = self.client.query(sql, &[&all]).await;
         let rows = rows.map_err(from_postgres("look for extensions"))?;
         let those = |at: usize| rows.iter().filter(|row| row.get(at)).map(|row| row.get(0)).collect::<Vec<String>>();
         found.missing(&those(1), "the server lacks extensions", "install their packages on the server's machine");
@@ -177,7 +194,8 @@ impl Check<'_> {
     }
 
     async fn storage(&self, found: &mut Obstacles) -> Result<(), Error> {
-        let wanted: Vec<&str> = self.needs.tablespaces.iter().map(String::as_str).collect();
+        let all = self.contents.entries.iter().map(|entry| entry.tablespace.as_str());
+        let wanted: Vec<&str> = all.filter(|name| !name.is_empty()).collect::<BTreeSet<_>>().into_iter().collect();
         let sql = "SELECT w, t.oid IS NULL, coalesce(NOT pg_catalog.has_tablespace_privilege($2::name, t.oid, 'CREATE'), \
              false) FROM unnest($1::text[]) AS w LEFT JOIN pg_catalog.pg_tablespace t ON t.spcname = w ORDER BY 1";
         let rows = self.client.query(sql, &[&wanted, &self.acting().name]).await;
@@ -255,14 +273,14 @@ impl Check<'_> {
             let help = roles::grant_text(&outside, &login.name, self.major);
             found.refused(&outside, &format!("role {} may not act as", login.name), &help);
         }
-        // The empty database is renamed away, and the new one given to its owner.
+        // The database that is there is renamed away, and the new one given to its owner.
         if let Some(owner) = &self.present {
             let others = BTreeSet::from([owner.clone()]);
             let outside = roles::not_a_member_of(self.client, self.major, login, &others).await?;
             let help = format!("{}, or name another target", roles::grant_text(&outside, &login.name, self.major));
             found.refused(
                 &outside,
-                &format!("the empty database {target} belongs to a role that {} is no member of", login.name),
+                &format!("the database {target} belongs to a role that {} is no member of", login.name),
                 &help,
             );
         }
@@ -303,7 +321,9 @@ impl Check<'_> {
         }
         let mut objects = self.needs.superuser.clone();
         if !acting.managed {
-            objects.extend(self.contents.superusers_own.iter().cloned());
+            let theirs = |kind: &str| SUPERUSERS_OWN.contains(&kind);
+            let theirs = self.contents.entries.iter().filter(|entry| theirs(&entry.kind));
+            objects.extend(theirs.map(Entry::shown));
         }
         found.refused(
             &objects,

@@ -5,6 +5,7 @@
 //! makes the right to log in: whoever may connect to the copy is the operator's to decide.
 
 use crate::failure::from_postgres;
+use crate::preflight::Cleared;
 use crate::quote::{ident, shown_name};
 use engine::{Error, Kind};
 use std::collections::BTreeSet;
@@ -110,24 +111,18 @@ fn create_statements(missing: &BTreeSet<String>) -> Vec<String> {
     missing.iter().map(|role| format!("CREATE ROLE {} NOLOGIN", ident(role))).collect()
 }
 
-/// Makes roles, all or none, and lets the acting role hand things to those that will own something. They outlive
-/// the restore, however it ends. Returns the note that says so.
-pub(crate) async fn create(
-    client: &Client,
-    major: u32,
-    restorer: &Restorer,
-    missing: &BTreeSet<String>,
-    owners: &BTreeSet<String>,
-) -> Result<String, Error> {
+/// Makes the missing roles, all or none, and lets the roles that restore hand things to those that will own something. They
+/// outlive the restore, however it ends. Returns the note that says so.
+pub(crate) async fn create(client: &Client, major: u32, cleared: &Cleared) -> Result<String, Error> {
+    let (restorer, missing) = (&cleared.restorer, &cleared.missing_roles);
     let mut sql = create_statements(missing);
-    let mut members = BTreeSet::new();
-    for role in [&restorer.login, &restorer.acting] {
-        if !role.superuser {
-            members.insert(role.name.as_str());
-        }
-    }
+    let members: BTreeSet<&str> = [&restorer.login, &restorer.acting]
+        .into_iter()
+        .filter(|role| !role.superuser)
+        .map(|role| role.name.as_str())
+        .collect();
     let options = if major >= 16 { " WITH INHERIT TRUE, SET TRUE" } else { "" };
-    for owner in missing.intersection(owners) {
+    for owner in missing.intersection(&cleared.owners) {
         sql.extend(members.iter().map(|member| format!("GRANT {} TO {}{options}", ident(owner), ident(member))));
     }
     let tried = client.batch_execute(&format!("BEGIN; {}; COMMIT", sql.join("; "))).await;
