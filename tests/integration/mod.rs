@@ -7,4 +7,5 @@ mod layout;
 mod road;
 mod secrets;
 mod stores;
+mod traps;
 mod unsupported;
