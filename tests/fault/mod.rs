@@ -6,5 +6,7 @@ mod kill;
 mod objects;
 mod schema;
 mod server;
+mod swap;
+mod swap_sessions;
 mod target;
 mod tools;

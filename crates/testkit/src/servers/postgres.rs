@@ -153,8 +153,16 @@ impl PostgresServer {
         for (file, text) in [(format!("{name}.control"), control), (format!("{name}--1.0.sql"), script)] {
             let path = format!("{folder}/{file}");
             let write = ["sh", "-c", "printf '%s' \"$1\" >\"$2\"", "sh", text, &path];
-            self.container.exec("root", &write).unwrap_or_else(|error| panic!("write {path}: {error}"));
+            self.exec_as_root(&write).unwrap_or_else(|error| panic!("write {path}: {error}"));
         }
+    }
+
+    /// The same as root: for files that only root may write, such as an extension's.
+    ///
+    /// # Errors
+    /// The command's standard error.
+    pub fn exec_as_root(&self, command: &[&str]) -> Result<String, String> {
+        self.container.exec("root", command)
     }
 
     async fn wait_until_ready(&self) {
