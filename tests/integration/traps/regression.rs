@@ -34,7 +34,8 @@ async fn the_database_of_postgresqls_own_tests_comes_back(version: u16) {
     let (theirs, ours) = (sql::canonical_dump(&server, &copy), sql::canonical_dump(&server, &trip.back.name));
     assert!(ours == theirs, "{}", difference(&ours, &theirs));
     assert_same_facts(&trip.back.url, &server.url(&copy)).await;
-    assert_eq!(sql::content(&trip.back.url).await, sql::content(&server.url(&copy)).await);
+    // The rows are the source's own, whatever the vendor's tools make of them.
+    assert_eq!(sql::content(&trip.back.url).await, sql::content(&trip.db.url()).await);
 }
 
 /// A copy made by the vendor's dump and restore alone, without what would talk to others.
