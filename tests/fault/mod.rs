@@ -7,5 +7,7 @@ mod objects;
 mod schema;
 mod server;
 mod standby;
+mod swap;
+mod swap_sessions;
 mod target;
 mod tools;

@@ -15,7 +15,7 @@ async fn server() -> PostgresServer {
         "create database scratch__new_1",
         "comment on database scratch__new_1 is 'longshore scratch database, run 1 for scratch'",
         "create database old",
-        "alter database old set longshore.replaced = 'x'",
+        "comment on database old is 'longshore {\"replaced\":{\"run\":\"1\",\"target\":\"app\",\"at\":\"2026-01-01\",\"successor\":1}}'",
         "create database closed allow_connections false",
         "create database named__new_1",
     ] {

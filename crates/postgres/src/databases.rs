@@ -7,13 +7,12 @@
 use crate::connection::{Purpose, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
-use crate::scratch::MARKER;
+use crate::marker::Marks;
+use crate::scratch::is_scratch;
 use engine::Error;
 
 /// Databases of hosting providers that no customer can read.
 const PROVIDERS: &[&str] = &["rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"];
-/// The setting by which a database is known that a restore has replaced.
-const REPLACED: &str = "longshore.replaced=";
 
 /// A database of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,17 +32,14 @@ impl Endpoint {
         crate::pooler::refuse_shared(self).await?;
         let client = connect(self, Purpose::Lead, 60).await?;
         let sql = "SELECT d.datname::text, d.datistemplate, d.datallowconn, \
-             coalesce(starts_with(pg_catalog.shobj_description(d.oid, 'pg_database'), $1), false), \
-             EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) AS c(setting) \
-             WHERE s.setdatabase = d.oid AND s.setrole = 0 AND starts_with(c.setting, $2)) \
-             FROM pg_catalog.pg_database d WHERE d.datname NOT IN ('template0', 'template1') \
-             ORDER BY d.datname COLLATE \"C\"";
-        let rows = client.query(sql, &[&MARKER, &REPLACED]).await.map_err(from_postgres("list the databases"))?;
+             pg_catalog.shobj_description(d.oid, 'pg_database') FROM pg_catalog.pg_database d \
+             WHERE d.datname NOT IN ('template0', 'template1') ORDER BY d.datname COLLATE \"C\"";
+        let rows = client.query(sql, &[]).await.map_err(from_postgres("list the databases"))?;
         let found = |row: &tokio_postgres::Row| {
-            let name: String = row.get(0);
+            let (name, comment): (String, Option<String>) = (row.get(0), row.get(3));
             let reasons = [
-                (row.get(3), "a restore is at work in it, or was"),
-                (row.get(4), "a restore has replaced it"),
+                (is_scratch(comment.as_deref()), "a restore is at work in it, or was"),
+                (Marks::split(comment.as_deref()).1.replaced.is_some(), "a restore has replaced it"),
                 (row.get(1), "it is a template"),
                 (!row.get::<_, bool>(2), "it allows no connections"),
                 (PROVIDERS.contains(&name.as_str()), "it belongs to the hosting provider"),

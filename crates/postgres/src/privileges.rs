@@ -4,7 +4,7 @@
 //! cannot read, with the grant that helps, instead of failing at the first table half way. What the role cannot read and the vendor's
 //! dump leaves out without a word is at least said in a note.
 
-use crate::catalog::USERS_OWN;
+use crate::catalog::{DECLARED, USERS_OWN};
 use crate::failure::from_postgres;
 use crate::quote::{ident, shown};
 use crate::standby::listed;
@@ -42,7 +42,7 @@ impl Found {
         let sql = format!(
             "SELECT c.relkind::text, n.nspname::text, c.relname::text, pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relkind IN ('r', 'p', 'S') AND {USERS_OWN} AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+             WHERE c.relkind IN ('r', 'p', 'S') AND ({USERS_OWN} OR c.oid IN ({DECLARED})) AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
              AND CASE c.relkind WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') \
              ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END) \
              ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""

@@ -48,7 +48,7 @@ impl SegmentReader {
 
     /// Locks the table without waiting; false when somebody is in the way.
     async fn lock(&mut self, table: &Table) -> Result<bool, Error> {
-        let sql = format!("SAVEPOINT l; LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT; RELEASE l", table.qualified());
+        let sql = format!("SAVEPOINT l; LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT; RELEASE l", table.relation());
         match self.client.batch_execute(&sql).await {
             Ok(()) => Ok(true),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
@@ -71,7 +71,7 @@ impl Reader for SegmentReader {
         let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));
         let table = readable.tables.get(&segment.stream).ok_or_else(unknown)?;
         let sql = copy_out(table, &segment.range, &readable.encoding)?;
-        let unlocked = self.leader.clone().filter(|_| !self.locked.contains(&segment.stream));
+        let unlocked = self.leader.clone().filter(|_| table.is_relation() && !self.locked.contains(&segment.stream));
         if let Some(leader) = unlocked {
             if !self.lock(table).await? {
                 tracing::debug!(table = %segment.stream, "somebody waits for a stronger lock; reading over the first session");
@@ -84,10 +84,8 @@ impl Reader for SegmentReader {
 }
 
 fn copy_out(table: &Table, range: &str, encoding: &str) -> Result<String, Error> {
-    let (columns, name, condition) = (table.column_list(), table.qualified(), Range::parse(range)?.condition());
-    Ok(format!(
-        "COPY (SELECT {columns} FROM ONLY {name}{condition}) TO STDOUT WITH (FORMAT text, ENCODING '{encoding}')"
-    ))
+    let select = table.select(Range::parse(range)?);
+    Ok(format!("COPY ({select}) TO STDOUT WITH (FORMAT text, ENCODING '{encoding}')"))
 }
 
 /// One message of the protocol is one row ("messages sent from the backend will always correspond to single data

@@ -139,6 +139,14 @@ impl PostgresServer {
         self.container.exec("postgres", command)
     }
 
+    /// The same as root: for files that only root may write, such as an extension's.
+    ///
+    /// # Errors
+    /// The command's standard error.
+    pub fn exec_as_root(&self, command: &[&str]) -> Result<String, String> {
+        self.container.exec("root", command)
+    }
+
     /// Its address on the containers' own network, for a container that speaks to it.
     pub(super) fn inner_address(&self) -> String {
         self.container.inner_address()
