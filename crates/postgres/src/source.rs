@@ -212,7 +212,6 @@ async fn begin(
 ) -> Result<(Snapshot, SchemaDump, Catalog), Error> {
     let snapshot = snapshot::take(leader).await?;
     unsupported::refuse(leader).await?;
-    unsupported::refuse_hidden_rows(leader).await?;
     let dump = SchemaDump::start(endpoint, pg_dump, &snapshot, lock_timeout_seconds)?;
     let catalog = read_catalog(leader, major, dump.major()).await?;
     let tables: Vec<u32> = catalog.tables.iter().filter(|table| table.in_archive()).map(|table| table.oid).collect();
