@@ -11,7 +11,9 @@
     reason = "a test fails by panicking, and its name says what it shows"
 )]
 
+mod application;
 mod fault;
 mod golden;
 mod integration;
 mod place;
+mod staging;

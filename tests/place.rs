@@ -154,3 +154,17 @@ pub fn assert_failed(outcome: Outcome, code: i32, says: &str) -> Outcome {
     assert!(outcome.stderr.contains(says), "{says:?} expected\n{}", outcome.report());
     outcome
 }
+
+/// Fails unless two databases have the same schema by the vendor's own dump; says which lines differ.
+#[track_caller]
+pub fn assert_same_schema(server: &testkit::servers::PostgresServer, restored: &str, original: &str) {
+    let dump = |name: &str| testkit::sql::canonical_dump(server, name);
+    let (back, there) = (dump(restored), dump(original));
+    let only = |a: &str, b: &str| -> Vec<String> {
+        let known: std::collections::HashSet<&str> = b.lines().collect();
+        a.lines().filter(|line| !known.contains(line)).map(str::to_owned).collect()
+    };
+    let (missing, more) = (only(&there, &back), only(&back, &there));
+    assert!(missing.is_empty() && more.is_empty(), "missing: {missing:#?}\nnot in the original: {more:#?}");
+    assert!(back == there, "the same lines in another order");
+}

@@ -75,7 +75,7 @@ async fn a_restore_killed_at_any_moment_shows_no_target_and_the_next_one_tidies_
     let place = Place::new().await;
     place.backup(&db.url()).run().await.success();
     let target = Target::of(&db);
-    for moment in ["check the target", "make the schema", "load rows", "build indexes", "read everything back"] {
+    for moment in ["check the target", "make the schema", "load rows", "add constraints", "read everything back"] {
         place.restore(&target.url).run_and_signal(moment, Signal::Kill).await;
         let there = databases_like(&db, &target.name).await;
         assert!(there.iter().all(|name| name.starts_with(&format!("{}__new_", target.name))), "{moment}: {there:?}");

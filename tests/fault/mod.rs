@@ -6,5 +6,8 @@ mod kill;
 mod objects;
 mod schema;
 mod server;
+mod standby;
+mod swap;
+mod swap_sessions;
 mod target;
 mod tools;

@@ -107,7 +107,7 @@ async fn signals_end_a_restore_with_exit_74_and_no_database() {
         (Signal::Interrupt, "check the target"),
         (Signal::Terminate, "make the schema"),
         (Signal::Interrupt, "load rows"),
-        (Signal::Terminate, "build indexes"),
+        (Signal::Terminate, "add constraints"),
         (Signal::Interrupt, "read everything back"),
     ] {
         let outcome = place.restore(&target.url).run_and_signal(at, signal).await;

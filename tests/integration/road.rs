@@ -25,7 +25,7 @@ async fn there_and_back(version: u16) {
     assert_eq!(restored["proven"], true);
     assert_eq!(restored["rows"], backup["rows"]);
     assert_eq!(sql::content(&target.url).await, sql::content(&db.url()).await);
-    assert_eq!(sql::canonical_dump(&server, &target.name), sql::canonical_dump(&server, &db.name));
+    crate::place::assert_same_schema(&server, &target.name, &db.name);
     assert_eq!(sequences(&target.url).await, sequences(&db.url()).await);
 }
 
@@ -169,7 +169,9 @@ async fn a_target_that_holds_something_is_refused_and_keeps_it() {
     place.backup(&db.url()).run().await.success();
     let theirs = db.server.create_database().await;
     theirs.exec("create table precious (x int); insert into precious values (42)").await;
-    assert_failed(place.restore(&theirs.url()).run().await, 73, "precious");
+    let fresh = place.restore(&theirs.url()).env("LONGSHORE_MODE", "fresh");
+    assert_failed(fresh.run().await, 73, "precious");
+    assert_failed(place.restore(&theirs.url()).run().await, 77, "not marked");
     assert_eq!(theirs.value("select x from precious").await, "42");
     assert_eq!(crate::place::databases_like(&db, &theirs.name).await, [theirs.name.as_str()]);
 }

@@ -3,8 +3,9 @@
 //! Owns the choice of a driver by the URL's scheme. Promises that jobs never name a driver, and that an unknown scheme is
 //! answered with the ones there are. Never repeats a URL: it may hold a password.
 
-use engine::{Document, Error, Kind, Source, SourceOptions, Target, TargetOptions};
+use engine::{Conclusion, Document, Error, Kind, Marked, Source, SourceOptions, Target, TargetOptions};
 use postgres::{Endpoint, PostgresSource, PostgresTarget};
+pub use postgres::{Found, GLOBALS, Globals};
 
 /// A database's address, parsed.
 #[derive(Debug, Clone)]
@@ -46,6 +47,21 @@ impl Address {
         }
     }
 
+    /// All databases of its server, sorted by name, with the reason for each that is not to be backed up.
+    pub async fn databases(&self) -> Result<Vec<Found>, Error> {
+        match &self.0 {
+            Driver::Postgres(endpoint) => endpoint.databases().await,
+        }
+    }
+
+    /// Another database of the same server, with the same credentials.
+    #[must_use]
+    pub fn of_database(&self, name: &str) -> Self {
+        match &self.0 {
+            Driver::Postgres(endpoint) => Self(Driver::Postgres(endpoint.of_database(name))),
+        }
+    }
+
     /// Opens it for reading: from here on its tables are locked against change, and it shows one moment.
     pub async fn open_source(self, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
         match self.0 {
@@ -57,6 +73,26 @@ impl Address {
     pub async fn open_target(self, documents: &[Document], options: TargetOptions) -> Result<Box<dyn Target>, Error> {
         match self.0 {
             Driver::Postgres(endpoint) => Ok(Box::new(PostgresTarget::open(endpoint, documents, options).await?)),
+        }
+    }
+
+    /// Marks it as an environment that restores may replace (or never, for production), or takes the mark away.
+    ///
+    /// # Errors
+    /// What the driver says: there is no such database, or the role may not mark it.
+    pub async fn mark(self, name: Option<&str>) -> Result<Marked, Error> {
+        match self.0 {
+            Driver::Postgres(endpoint) => postgres::mark(&endpoint, name).await,
+        }
+    }
+
+    /// Undoes the last swap; `run` goes into the name of the database that is live now, `stop` is asked whether to give up.
+    ///
+    /// # Errors
+    /// What the driver says: nothing to go back to, a guard, sessions that cannot be ended. Everything is as it was then.
+    pub async fn rollback(self, run: &str, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {
+        match self.0 {
+            Driver::Postgres(endpoint) => postgres::rollback(&endpoint, run, stop).await,
         }
     }
 }

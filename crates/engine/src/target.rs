@@ -1,18 +1,54 @@
 //! Writing a database: what a driver offers a restore.
 //!
 //! Owns the traits of the writing side, in the order a restore calls them: prepare (schema before data), load (rows, in
-//! parallel), complete (indexes, constraints, sequences), read back (for the proof), then publish or discard. A driver
+//! parallel) and build (indexes of a table that is loaded), complete (constraints, sequences, the rest), read back (for the proof), then publish or discard. A driver
 //! promises that nothing is visible under the target's own name before `publish`, and that `discard` leaves nothing
-//! behind. It refuses a target that already holds something.
+//! behind. It refuses to replace what is not marked for it.
 
 use crate::{Error, Reader, Segment, StreamName};
 use async_trait::async_trait;
 use serde::Serialize;
+use std::fmt;
 use std::path::PathBuf;
+
+/// What a restore does with a database that has the target's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Refuses one that holds something.
+    Fresh,
+    /// Takes its place, when everything is proven; it is kept aside.
+    Swap,
+}
+
+/// Statements that the operator gives, in the database's own language.
+#[derive(Clone)]
+pub struct Script {
+    /// What to call it in errors: a file's name.
+    pub name: String,
+    /// The statements.
+    pub text: String,
+}
+
+/// Never the text: what disarms a copy may name a secret.
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Script({}, {} bytes)", self.name, self.text.len())
+    }
+}
 
 /// What a caller may ask of a target.
 #[derive(Debug, Clone)]
 pub struct TargetOptions {
+    /// Swap where the target holds something, fresh where it does not, when `None`.
+    pub mode: Option<Mode>,
+    /// What to run in the proven database before anybody can connect to it.
+    pub before_publish: Vec<Script>,
+    /// Drop the database that was replaced, right away.
+    pub drop_old: bool,
+    /// The target's server was cloned from the source's: that both have the same identity says nothing.
+    pub target_is_a_clone: bool,
+    /// Host and port that the backup was made from.
+    pub source_server: Option<String>,
     /// How many loaders will be asked for at most; also parallel index builds.
     pub workers: usize,
     /// Leave owners and grants out: everything belongs to the role that restores.
@@ -23,6 +59,15 @@ pub struct TargetOptions {
     pub tools: Option<PathBuf>,
 }
 
+/// Something that is made of a stream once all its rows are in: an index, a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// The driver's number for it.
+    pub number: usize,
+    /// Kind and name, for people.
+    pub what: String,
+}
+
 /// How a restore ended.
 #[derive(Debug, Clone, Serialize)]
 pub struct Conclusion {
@@ -30,8 +75,27 @@ pub struct Conclusion {
     pub database: String,
     /// Host and port.
     pub server: String,
+    /// What the database that had the name before is called now, where it is kept.
+    pub replaced: Option<String>,
     /// What the operator should know about the last step.
     pub notes: Vec<String>,
+}
+
+/// What `mark` says about a database.
+#[derive(Debug, Clone, Serialize)]
+pub struct Marked {
+    /// The database's name.
+    pub database: String,
+    /// Host and port.
+    pub server: String,
+    /// The environment it is marked as now; `None` when the mark was taken away.
+    pub marked_as: Option<String>,
+    /// The environment it was marked as before.
+    pub before: Option<String>,
+    /// Its size on disk.
+    pub bytes: u64,
+    /// How many tables it has.
+    pub tables: u64,
 }
 
 /// A database being restored, under a name of its own until it is published.
@@ -41,10 +105,17 @@ pub trait Target: Send + Sync {
     /// purpose, what was tidied.
     async fn prepare(&mut self) -> Result<Vec<String>, Error>;
 
+    /// Streams that are loaded before all others, one after another in this order: what they hold refers to each other.
+    fn first(&self) -> Vec<StreamName>;
+
     /// A connection of its own for loading.
     async fn loader(&self) -> Result<Box<dyn Loader>, Error>;
 
-    /// Makes the rest of the schema: indexes, constraints, triggers, sequence values, statistics.
+    /// What can be made of a stream as soon as all its rows are in, in stages: one stage after the other, and within one
+    /// all at the same time. May be empty: what was not built when it is called, `complete` makes.
+    fn builds(&self, stream: &StreamName) -> Vec<Vec<Build>>;
+
+    /// Makes the rest of the schema: what was not built yet, constraints, triggers, sequence values, statistics.
     async fn complete(&mut self) -> Result<(), Error>;
 
     /// Number of rows a stream holds now.
@@ -56,8 +127,12 @@ pub trait Target: Send + Sync {
     /// A connection of its own for reading back, in the row format of the backup.
     async fn reader(&self) -> Result<Box<dyn Reader>, Error>;
 
-    /// Gives the finished database its name. Until this returns `Ok` the target is as it was.
-    async fn publish(&mut self) -> Result<Conclusion, Error>;
+    /// Runs what the operator wants run in the proven database before anybody can connect to it. Returns notes.
+    async fn before_publish(&mut self) -> Result<Vec<String>, Error>;
+
+    /// Gives the finished database its name. Until this returns `Ok` the target is as it was. `stop` is asked between
+    /// attempts, where it takes several: whether to give up.
+    async fn publish(&mut self, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error>;
 
     /// Removes everything this run made.
     async fn discard(&mut self) -> Result<(), Error>;
@@ -80,4 +155,7 @@ pub trait Loader: Send {
 
     /// Ends the stream: what was loaded is committed.
     async fn commit(&mut self) -> Result<(), Error>;
+
+    /// Makes one of [`Target::builds`]; the stream is loaded by now.
+    async fn build(&mut self, build: &Build) -> Result<(), Error>;
 }

@@ -8,29 +8,16 @@ use crate::catalog::Catalog;
 use crate::endpoint::Endpoint;
 use crate::failure::from_tool;
 use crate::quote::shown;
+use crate::toc::{Contents, Section};
 use crate::tools::Tool;
 use engine::{Error, Kind};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Most bytes of a table of contents.
-const MOST_CONTENTS: usize = 256 << 20;
-/// Oid of `pg_class` in every PostgreSQL: tables and sequences of the table of contents are entries of it.
-const PG_CLASS: u32 = 1259;
-
 /// A finished dump.
 pub(crate) struct Archive {
     pub bytes: Vec<u8>,
-    pub entries: Vec<Entry>,
-}
-
-/// A table or sequence in the table of contents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub oid: u32,
-    pub is_table: bool,
-    /// The rest of the line, for errors.
-    pub name: String,
+    pub contents: Contents,
 }
 
 /// A folder only this user can look into, removed when dropped.
@@ -41,37 +28,17 @@ pub(crate) fn private_folder() -> Result<tempfile::TempDir, Error> {
     })
 }
 
-/// Tables and sequences in an archive's table of contents.
-pub(crate) async fn contents(tool: &Tool, archive: &Path) -> Result<Vec<Entry>, Error> {
-    let command = process::Command::new(&tool.program).arg("--list").arg(archive).capture(MOST_CONTENTS);
-    let failed = |e| from_tool("read the dump's table of contents", e);
-    let output = command.spawn().map_err(failed)?.wait().await.map_err(failed)?;
-    Ok(parse_contents(&String::from_utf8_lossy(&output.stdout)))
-}
-
-/// Lines look like `215; 1259 16385 TABLE public events postgres`; comments begin with a semicolon.
-fn parse_contents(text: &str) -> Vec<Entry> {
-    let entry = |line: &str| {
-        let (_, rest) = line.split_once("; ")?;
-        let mut words = rest.splitn(3, ' ');
-        let (class, oid, what) = (words.next()?.parse::<u32>().ok()?, words.next()?.parse().ok()?, words.next()?);
-        let is_table = what.starts_with("TABLE ") && !what.starts_with("TABLE ATTACH ");
-        let wanted = class == PG_CLASS && (is_table || what.starts_with("SEQUENCE "));
-        wanted.then(|| Entry { oid, is_table, name: what.to_owned() })
-    };
-    text.lines().filter(|line| !line.starts_with(';')).filter_map(entry).collect()
-}
-
 /// Fails when the vendor's dump and our own listing do not name the same tables and sequences.
-pub(crate) fn assert_same_objects(entries: &[Entry], catalog: &Catalog) -> Result<(), Error> {
-    let tables = catalog.tables.iter().map(|table| (table.oid, (true, shown(&table.schema, &table.name))));
-    let sequences =
-        catalog.sequences.iter().map(|sequence| (sequence.oid, (false, shown(&sequence.schema, &sequence.name))));
+pub(crate) fn assert_same_objects(contents: &Contents, catalog: &Catalog) -> Result<(), Error> {
+    let tables = catalog.tables.iter().filter(|table| table.in_archive());
+    let tables = tables.map(|table| (table.oid, (true, shown(&table.schema, &table.name))));
+    let sequences = catalog.sequences.iter().filter(|sequence| !sequence.of_extension);
+    let sequences = sequences.map(|sequence| (sequence.oid, (false, shown(&sequence.schema, &sequence.name))));
     let mut ours: BTreeMap<u32, (bool, String)> = tables.chain(sequences).collect();
-    for entry in entries {
+    for entry in contents.entries.iter().filter(|entry| entry.is_table() || entry.is_sequence()) {
         match ours.remove(&entry.oid) {
-            Some((is_table, _)) if is_table == entry.is_table => {}
-            _ => return Err(differs(&format!("pg_dump lists \"{}\", which was not read", entry.name))),
+            Some((is_table, _)) if is_table == entry.is_table() => {}
+            _ => return Err(differs(&format!("pg_dump lists {}, which was not read", entry.shown()))),
         }
     }
     match ours.values().next() {
@@ -85,44 +52,53 @@ fn differs(what: &str) -> Error {
         .hint("run again; if it stays, an object of this database is not supported: nothing was stored")
 }
 
-/// Which part of the archive to bring back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Section {
-    PreData,
-    PostData,
-}
+/// Settings for sessions that build: index builds get memory, which for GIN decides between minutes and hours.
+pub(crate) const BUILD_SETTINGS: &str = "SET maintenance_work_mem = '256MB'";
 
-/// Settings for the sessions that `pg_restore` opens: no timeout of the target's ends an index build, and index builds
-/// get memory, which for GIN decides between minutes and hours.
+/// The same for the sessions that `pg_restore` opens; no timeout of the target's ends an index build.
 const RESTORE_SETTINGS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 \
      -c default_transaction_read_only=off -c synchronous_commit=off -c maintenance_work_mem=256MB";
 
-/// Brings one section back into the database, stopping at the first error.
-pub(crate) async fn restore(
-    tool: &Tool,
-    endpoint: &Endpoint,
-    archive: &Path,
-    section: Section,
-    workers: usize,
-    no_owner: bool,
-) -> Result<(), Error> {
+/// What to bring back of an archive.
+#[derive(Debug)]
+pub(crate) struct Restore<'a> {
+    pub archive: &'a Path,
+    /// Before data, all is one transaction; after it, `workers` sessions work at the same time.
+    pub section: Section,
+    /// Entries of that section, in the archive's order.
+    pub entries: &'a [i32],
+    pub workers: usize,
+    pub no_owner: bool,
+}
+
+/// Brings entries back into the database, stopping at the first error.
+pub(crate) async fn restore(tool: &Tool, endpoint: &Endpoint, restore: &Restore<'_>) -> Result<(), Error> {
+    if restore.entries.is_empty() {
+        return Ok(());
+    }
+    let folder = private_folder()?;
+    let list = folder.path().join("entries");
+    let lines: String = restore.entries.iter().map(|id| format!("{id};\n")).collect();
+    let written = tokio::fs::write(&list, lines).await;
+    written.map_err(|e| Error::new(Kind::Config, format!("write a list of entries to a temporary folder: {e}")))?;
     let mut command = process::Command::new(&tool.program)
         .args(["--exit-on-error", "--no-password", "--no-publications", "--no-subscriptions"])
         .arg(format!("--dbname={}", conninfo(endpoint.database())))
+        .arg("--use-list")
+        .arg(&list)
         .env("PGOPTIONS", RESTORE_SETTINGS);
-    command = match section {
-        Section::PreData => command.args(["--section=pre-data", "--single-transaction"]),
-        Section::PostData => command.arg("--section=post-data").arg(format!("--jobs={workers}")),
+    let what = if restore.section == Section::PostData {
+        command = command.arg(format!("--jobs={}", restore.workers));
+        "restore indexes and constraints"
+    } else {
+        command = command.arg("--single-transaction");
+        "restore the schema"
     };
-    if no_owner {
+    if restore.no_owner {
         command = command.args(["--no-owner", "--no-acl"]);
     }
-    let what = match section {
-        Section::PreData => "restore the schema",
-        Section::PostData => "restore indexes and constraints",
-    };
     let failed = |e| from_tool(what, e);
-    let mut child = endpoint.lend(command.arg(archive)).and_then(process::Command::spawn).map_err(failed)?;
+    let mut child = endpoint.lend(command.arg(restore.archive)).and_then(process::Command::spawn).map_err(failed)?;
     child.wait().await.map_err(failed)?;
     Ok(())
 }
@@ -132,19 +108,4 @@ pub(crate) fn conninfo(database: &str) -> String {
     // The tools notice a dead network as our own sessions do; by default it takes them hours.
     const ALIVE: &str = "keepalives_idle=30 keepalives_interval=10 keepalives_count=6 tcp_user_timeout=120000";
     format!("dbname='{}' {ALIVE}", database.replace('\\', "\\\\").replace('\'', "\\'"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_contents_is_read_as_the_vendor_prints_it() {
-        let text = ";\n; Archive created at 2024\n;\n3; 2615 2200 SCHEMA - public pg_database_owner\n\
-             215; 1259 16385 TABLE public events postgres\n216; 0 0 TABLE ATTACH public events_1 postgres\n\
-             217; 1259 16390 SEQUENCE public events_id_seq postgres\n218; 1259 16400 INDEX public i postgres\n\
-             219; 0 0 SEQUENCE OWNED BY public events_id_seq postgres\n";
-        let found: Vec<(u32, bool)> = parse_contents(text).iter().map(|entry| (entry.oid, entry.is_table)).collect();
-        assert_eq!(found, [(16385, true), (16390, false)]);
-    }
 }

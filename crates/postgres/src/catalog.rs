@@ -6,7 +6,10 @@
 
 use crate::database::Properties;
 use crate::failure::from_postgres;
+use crate::large_objects::{self, LargeObjects};
 use crate::quote::{ident, qualified, shown};
+use crate::segments::Range;
+use crate::special;
 use engine::{Error, Kind, RowFormat, StreamName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +41,33 @@ pub(crate) struct Table {
     pub table_bytes: u64,
     /// Columns that are stored, in order, with their types.
     pub columns: Vec<Column>,
+    /// How its rows are read and loaded, where that is not as of any other table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub special: Option<Special>,
+    /// Its rows are not in the backup, on purpose: the backup's notes say why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_left_out: bool,
+}
+
+/// Tables whose rows go another way than one table's rows into the same table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Special {
+    /// A table that `CREATE EXTENSION` makes; the rows that its author declared to be the user's are kept.
+    Extension {
+        name: String,
+        /// `WHERE …`, or empty.
+        condition: String,
+        /// Its place among the extensions' tables: those it refers to come before it.
+        order: u32,
+    },
+    /// A partitioned table whose rows are read and loaded through it, because they may belong to other partitions after
+    /// a restore.
+    Root,
+    /// A partition of such a table: its rows are the root's.
+    Leaf,
+    /// All large objects, as pieces of this many bytes: not a table at all.
+    LargeObjects { piece_bytes: u32 },
 }
 
 /// A stored column.
@@ -55,6 +85,9 @@ pub(crate) struct Sequence {
     pub name: String,
     pub last_value: i64,
     pub is_called: bool,
+    /// Whether an extension made it and declared its value to be the user's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_extension: bool,
 }
 
 /// The moment a backup shows, in terms that a later incremental backup could start from.
@@ -66,6 +99,9 @@ pub(crate) struct Moment {
     /// `xmin:xmax:xip` as `pg_current_snapshot()` prints it.
     pub snapshot: String,
     pub in_recovery: bool,
+    /// The database's oid: stays when it is renamed. Older backups lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_oid: Option<u32>,
 }
 
 /// Name, encoding and terminator of the rows.
@@ -94,6 +130,9 @@ pub(crate) struct Catalog {
     pub roles: BTreeSet<String>,
     pub tables: Vec<Table>,
     pub sequences: Vec<Sequence>,
+    /// Owners, grants, comments and labels of large objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub large_objects: Option<LargeObjects>,
 }
 
 impl Table {
@@ -115,8 +154,54 @@ impl Table {
         (self.oid != 0).then_some(self.oid)
     }
 
+    /// Whether it has a stream of its own.
     pub fn has_rows(&self) -> bool {
-        self.kind == "r"
+        match self.special {
+            None => self.kind == "r" && !self.rows_left_out,
+            Some(Special::Leaf) => false,
+            Some(Special::Extension { .. }) => self.kind == "r",
+            Some(Special::Root | Special::LargeObjects { .. }) => true,
+        }
+    }
+
+    /// Whether it is in the vendor's dump: what an extension makes and what is no table is not.
+    pub fn in_archive(&self) -> bool {
+        matches!(self.special, None | Some(Special::Root | Special::Leaf))
+    }
+
+    /// Whether it can be locked.
+    pub fn is_relation(&self) -> bool {
+        !matches!(self.special, Some(Special::LargeObjects { .. }))
+    }
+
+    /// The table for `FROM` and `LOCK TABLE`: its own rows only, or those of its partitions.
+    pub fn relation(&self) -> String {
+        match self.special {
+            Some(Special::Root) => self.qualified(),
+            _ => format!("ONLY {}", self.qualified()),
+        }
+    }
+
+    /// A query for its rows in a range, in a stable order, one value per stored column.
+    pub fn select(&self, range: Range) -> String {
+        match &self.special {
+            Some(Special::LargeObjects { piece_bytes }) => large_objects::select(range, *piece_bytes),
+            Some(Special::Extension { condition, .. }) => {
+                format!("SELECT {} FROM {} {condition}", self.column_list(), self.relation())
+            }
+            _ => format!("SELECT {} FROM {}{}", self.column_list(), self.relation(), range.condition()),
+        }
+    }
+
+    /// A query for the number of its rows.
+    pub fn count(&self) -> String {
+        match &self.special {
+            Some(Special::LargeObjects { piece_bytes }) => large_objects::count(*piece_bytes),
+            Some(Special::Extension { condition, .. }) => {
+                format!("SELECT count(*) FROM {} {condition}", self.relation())
+            }
+            _ => format!("SELECT count(*) FROM {}", self.relation()),
+        }
     }
 
     pub fn row_format(&self, format: &RowFormatRecord) -> RowFormat {
@@ -157,10 +242,13 @@ impl Catalog {
 }
 
 /// Objects that belong to the user: not the system's, not temporary, not an extension's (`CREATE EXTENSION` makes those).
-const USERS_OWN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+pub(crate) const USERS_OWN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
      AND n.nspname !~ '^pg_(toast_)?temp_' AND c.relpersistence <> 't' \
      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
      AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')";
+
+/// Tables and sequences whose content an extension's author declared to be the user's.
+pub(crate) const DECLARED: &str = "SELECT unnest(e.extconfig) FROM pg_catalog.pg_extension e";
 
 /// Identity of a table for comparing two listings.
 pub(crate) type TableKey = (u32, String, String);
@@ -170,13 +258,14 @@ pub(crate) async fn list_tables(client: &Client) -> Result<Vec<TableKey>, Error>
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p') AND {USERS_OWN} ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+         WHERE c.relkind IN ('r', 'p') AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
+         ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
     );
     let rows = client.query(&sql, &[]).await.map_err(from_postgres("list tables"))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
-/// Everything about the listed tables.
+/// Everything about the listed tables, and how the rows of the special ones go.
 pub(crate) async fn read_tables(client: &Client) -> Result<Vec<Table>, Error> {
     let mut columns = read_columns(client).await?;
     let sql = format!(
@@ -185,10 +274,14 @@ pub(crate) async fn read_tables(client: &Client) -> Result<Vec<Table>, Error> {
          CASE c.relkind WHEN 'r' THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam \
-         WHERE c.relkind IN ('r', 'p') AND {USERS_OWN} ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+         WHERE c.relkind IN ('r', 'p') AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
+         ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
     );
     let rows = client.query(&sql, &[]).await.map_err(from_postgres("read tables"))?;
-    Ok(rows.iter().map(|row| table(row, &mut columns)).collect())
+    let mut tables: Vec<Table> = rows.iter().map(|row| table(row, &mut columns)).collect();
+    special::mark_extensions(client, &mut tables).await?;
+    special::mark_roots(client, &mut tables).await?;
+    Ok(tables)
 }
 
 fn table(row: &Row, columns: &mut BTreeMap<u32, Vec<Column>>) -> Table {
@@ -206,6 +299,8 @@ fn table(row: &Row, columns: &mut BTreeMap<u32, Vec<Column>>) -> Table {
         heap_bytes: bytes(7),
         table_bytes: bytes(8),
         columns: columns.remove(&oid).unwrap_or_default(),
+        special: None,
+        rows_left_out: false,
     }
 }
 
@@ -214,7 +309,8 @@ async fn read_columns(client: &Client) -> Result<BTreeMap<u32, Vec<Column>>, Err
     let sql = format!(
         "SELECT c.oid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a \
          JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND {USERS_OWN} \
+         WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' \
+         AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
          ORDER BY c.oid, a.attnum"
     );
     let rows = client.query(&sql, &[]).await.map_err(from_postgres("read columns"))?;
@@ -232,14 +328,20 @@ const SEQUENCE_BATCH: usize = 100;
 /// which is what the vendor's dump does too.
 pub(crate) async fn read_sequences(client: &Client) -> Result<Vec<Sequence>, Error> {
     let sql = format!(
-        "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' AND {USERS_OWN} \
+        "SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery(), \
+         c.oid IN ({DECLARED}) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'S' AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
          ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
     );
     let rows = client.query(&sql, &[]).await.map_err(from_postgres("list sequences"))?;
     let mut sequences = Vec::with_capacity(rows.len());
     for batch in rows.chunks(SEQUENCE_BATCH) {
         let one = |(number, row): (usize, &Row)| {
+            if row.get(3) {
+                // A standby does not have it, as it does not have its table's rows: it begins anew.
+                let oid: u32 = row.get(0);
+                return format!("SELECT {number}, seqstart, false FROM pg_catalog.pg_sequence WHERE seqrelid = {oid}");
+            }
             format!("SELECT {number}, last_value, is_called FROM {}", qualified(row.get(1), row.get(2)))
         };
         let sql = batch.iter().enumerate().map(one).collect::<Vec<_>>().join(" UNION ALL ");
@@ -253,6 +355,7 @@ pub(crate) async fn read_sequences(client: &Client) -> Result<Vec<Sequence>, Err
                     name: row.get(2),
                     last_value: value.get(1),
                     is_called: value.get(2),
+                    of_extension: row.get(4),
                 });
             }
         }
@@ -270,7 +373,8 @@ pub(crate) async fn read_moment(client: &Client) -> Result<Moment, Error> {
          pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE') \
          AND pg_catalog.has_function_privilege('pg_catalog.pg_control_checkpoint()', 'EXECUTE'), \
          (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
-         ELSE pg_catalog.pg_current_wal_lsn() END)::text";
+         ELSE pg_catalog.pg_current_wal_lsn() END)::text, \
+         (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())";
     let row = client.query_one(allowed, &[]).await.map_err(from_postgres("read the snapshot"))?;
     let (mut system_identifier, mut timeline) = (None, None);
     if row.get::<_, bool>(2) {
@@ -279,7 +383,8 @@ pub(crate) async fn read_moment(client: &Client) -> Result<Moment, Error> {
         let row = client.query_one(control, &[]).await.map_err(from_postgres("read the server's identity"))?;
         (system_identifier, timeline) = (row.get(0), row.get(1));
     }
-    Ok(Moment { system_identifier, timeline, lsn: row.get(3), snapshot: row.get(1), in_recovery: row.get(0) })
+    let (lsn, snapshot, in_recovery, database_oid) = (row.get(3), row.get(1), row.get(0), row.get(4));
+    Ok(Moment { system_identifier, timeline, lsn, snapshot, in_recovery, database_oid })
 }
 
 /// Roles that own or were granted something here, as far as a restore needs them.
@@ -311,4 +416,27 @@ pub(crate) async fn read_labels(client: &Client) -> Result<BTreeMap<(String, u32
 pub(crate) async fn has_public(client: &Client) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'public')";
     Ok(client.query_one(sql, &[]).await.map_err(from_postgres("read schemas"))?.get(0))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::Table;
+
+    /// An empty table `public.<name>` without columns.
+    pub(crate) fn table(name: &str) -> Table {
+        Table {
+            oid: 1,
+            schema: "public".into(),
+            name: name.into(),
+            kind: "r".into(),
+            persistence: "p".into(),
+            access_method: "heap".into(),
+            relfilenode: 1,
+            heap_bytes: 0,
+            table_bytes: 0,
+            columns: Vec::new(),
+            special: None,
+            rows_left_out: false,
+        }
+    }
 }

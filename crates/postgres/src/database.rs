@@ -5,6 +5,7 @@
 //! itself quotes. Refuses nothing silently: a role that is missing fails unless owners are left out.
 
 use crate::failure::from_postgres;
+use crate::marker::Marks;
 use crate::quote::{ident, literal};
 use engine::{Error, Kind};
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,7 @@ impl Properties {
             icu_rules: row.get(5),
             owner: row.get(6),
             connection_limit: row.get(7),
-            comment: row.get(8),
+            comment: Marks::split(row.get(8)).0,
             grants: if row.get(9) { None } else { Some(read_grants(client, oid).await?) },
             settings: read_settings(client, oid).await?,
         })
@@ -129,8 +130,9 @@ impl Properties {
     pub fn statements(&self, name: &str, no_owner: bool) -> Vec<String> {
         let database = ident(name);
         let mut sql = vec![format!("ALTER DATABASE {database} CONNECTION LIMIT {}", self.connection_limit)];
-        let comment = self.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal);
-        sql.push(format!("COMMENT ON DATABASE {database} IS {comment}"));
+        // A mark is of one place: what a backup brings along is none.
+        let (comment, _) = Marks::split(self.comment.as_deref());
+        sql.push(Marks::default().statement(name, comment.as_deref()));
         if !no_owner {
             sql.extend(self.grant_statements(&database));
         }
@@ -162,18 +164,22 @@ impl Properties {
 }
 
 fn setting_statements(setting: &Setting, database: &str) -> Vec<String> {
-    let name = setting.name.split('.').map(ident).collect::<Vec<_>>().join(".");
     let whose = match &setting.role {
         Some(role) => format!("ALTER ROLE {} IN DATABASE {database}", ident(role)),
         None => format!("ALTER DATABASE {database}"),
     };
-    if QUOTED_LISTS.contains(&setting.name.as_str()) {
+    set_statements(&setting.name, &setting.value, &whose)
+}
+
+/// The statements that give a setting to whom `whose` (`ALTER ROLE …`, `ALTER DATABASE …`) names.
+pub(crate) fn set_statements(name: &str, value: &str, whose: &str) -> Vec<String> {
+    let quoted = name.split('.').map(ident).collect::<Vec<_>>().join(".");
+    if QUOTED_LISTS.contains(&name) {
         // Setting it here first and saying FROM CURRENT lets the server do its own quoting.
-        let here =
-            format!("SELECT pg_catalog.set_config({}, {}, false)", literal(&setting.name), literal(&setting.value));
-        return vec![here, format!("{whose} SET {name} FROM CURRENT"), format!("RESET {name}")];
+        let here = format!("SELECT pg_catalog.set_config({}, {}, false)", literal(name), literal(value));
+        return vec![here, format!("{whose} SET {quoted} FROM CURRENT"), format!("RESET {quoted}")];
     }
-    vec![format!("{whose} SET {name} TO {}", literal(&setting.value))]
+    vec![format!("{whose} SET {quoted} TO {}", literal(value))]
 }
 
 async fn read_grants(client: &Client, oid: u32) -> Result<Vec<Grant>, Error> {
@@ -208,9 +214,19 @@ pub(crate) async fn missing_roles(client: &Client, roles: &BTreeSet<String>) -> 
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Makes the database; a locale that the server's system lacks is the operator's to install.
-pub(crate) async fn create(client: &Client, properties: &Properties, name: &str, major: u32) -> Result<(), Error> {
-    let statement = properties.create_statement(name, major);
+/// Makes the database, in a tablespace where one is named; a locale that the server's system lacks is the operator's to
+/// install.
+pub(crate) async fn create(
+    client: &Client,
+    properties: &Properties,
+    name: &str,
+    major: u32,
+    tablespace: Option<&str>,
+) -> Result<(), Error> {
+    let mut statement = properties.create_statement(name, major);
+    if let Some(tablespace) = tablespace {
+        statement.push_str(&format!(" TABLESPACE {}", ident(tablespace)));
+    }
     client.batch_execute(&statement).await.map_err(|error| {
         let mut mapped = crate::failure::map(&format!("create database {name}"), &error);
         if mapped.what.contains("locale") || mapped.what.contains("LC_") {

@@ -7,6 +7,7 @@ use crate::archive::{self, Archive, private_folder};
 use crate::endpoint::Endpoint;
 use crate::failure::{from_postgres, from_tool};
 use crate::snapshot::Snapshot;
+use crate::toc::Contents;
 use crate::tools::Tool;
 use engine::{Error, Kind};
 use std::sync::{Arc, OnceLock};
@@ -48,7 +49,6 @@ impl DumpFailure {
 /// `pg_dump` at work.
 pub(crate) struct SchemaDump {
     tool: Tool,
-    pg_restore: Tool,
     folder: tempfile::TempDir,
     session: String,
     failure: DumpFailure,
@@ -60,23 +60,21 @@ impl SchemaDump {
     pub fn start(
         endpoint: &Endpoint,
         tool: &Tool,
-        pg_restore: Tool,
         snapshot: &Snapshot,
         lock_timeout_seconds: u64,
     ) -> Result<Self, Error> {
         let folder = private_folder()?;
         let wait = lock_timeout_seconds.saturating_mul(1000);
+        // The program takes timeouts off by itself; PGOPTIONS, which could do it from the start, is refused by poolers.
         let command = process::Command::new(&tool.program)
             .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-password"])
+            // Large objects go the way of rows; in some versions this would put them among the schema.
+            .arg("-B")
             .arg(format!("--dbname={}", archive::conninfo(endpoint.database())))
             .arg(format!("--snapshot={}", snapshot.id))
             .arg(format!("--lock-wait-timeout={wait}"))
             .arg("--file")
-            .arg(folder.path().join("schema"))
-            .env(
-                "PGOPTIONS",
-                "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0",
-            );
+            .arg(folder.path().join("schema"));
         let failed = |e| from_tool("dump the schema", e);
         // A name by which its session is found on the server; a snapshot's id is unique there.
         let session = format!("longshore schema {}", snapshot.id);
@@ -89,7 +87,7 @@ impl SchemaDump {
                 noted.set(from_tool("dump the schema", error));
             }
         });
-        Ok(Self { tool: tool.clone(), pg_restore, folder, session, failure, running: Some(running) })
+        Ok(Self { tool: tool.clone(), folder, session, failure, running: Some(running) })
     }
 
     /// Waits until `pg_dump` holds the locks of these tables, or has ended. Whoever asked for a stronger lock between ours
@@ -151,8 +149,8 @@ impl SchemaDump {
                 format!("the schema alone takes {len} bytes; {MOST_ARCHIVE} are the most"),
             ));
         }
-        let entries = archive::contents(&self.pg_restore, &path).await?;
-        Ok(Archive { bytes: tokio::fs::read(&path).await.map_err(unreadable)?, entries })
+        let bytes = tokio::fs::read(&path).await.map_err(unreadable)?;
+        Ok(Archive { contents: Contents::parse(&bytes)?, bytes })
     }
 }
 

@@ -136,6 +136,20 @@ impl Endpoint {
         &self.database
     }
 
+    /// The URL without its password, for commands that an error proposes.
+    pub(crate) fn url(&self) -> String {
+        let part = |text: &str| -> String {
+            let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~".contains(&c);
+            text.bytes().map(|c| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") }).collect()
+        };
+        let (user, database) = (part(&self.user), part(&self.database));
+        if self.host.starts_with('/') {
+            return format!("postgres://{user}@localhost:{}/{database}?host={}", self.port, self.host);
+        }
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("postgres://{user}@{host}:{}/{database}", self.port)
+    }
+
     /// The same server and credentials, another database.
     pub(crate) fn with_database(&self, database: &str) -> Self {
         Self { database: database.to_owned(), ..self.clone() }
@@ -195,6 +209,21 @@ mod tests {
         assert_eq!(endpoint.database, "My db");
         assert_eq!(endpoint.password.as_ref().unwrap().as_str(), "s:c/ret");
         assert!(!format!("{endpoint} {endpoint:?}").contains("ret"));
+    }
+
+    #[test]
+    fn a_url_for_a_proposed_command_names_the_same_place_without_the_password() {
+        for url in
+            ["postgres://ann:hunter2@[::1]:5433/My%20db", "postgres://a:hunter2@x/d?host=/run/pg", "postgres://a@h/d"]
+        {
+            let (endpoint, again) = (Endpoint::parse(url, None).unwrap(), Endpoint::parse(url, None).unwrap().url());
+            let other = Endpoint::parse(&again, None).unwrap();
+            assert!(!again.contains("hunter2"));
+            assert_eq!(
+                (endpoint.server(), endpoint.database, endpoint.user),
+                (other.server(), other.database, other.user)
+            );
+        }
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! transaction, which spares a later vacuum rewriting it; a table that several load is not. Promises that the number of
 //! rows returned is what the server says it took.
 
-use crate::catalog::Table;
+use crate::builds::Builds;
+use crate::catalog::{Special, Table};
 use crate::failure::{from_postgres, map};
+use crate::large_objects;
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine::{Error, Kind, Loader, StreamName};
+use engine::{Build, Error, Kind, Loader, StreamName};
 use futures_util::SinkExt;
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -20,6 +22,7 @@ pub(crate) struct SegmentLoader {
     client: Client,
     tables: Arc<BTreeMap<StreamName, Table>>,
     encoding: String,
+    builds: Arc<Builds>,
     current: Option<Current>,
     copying: Option<Pin<Box<CopyInSink<Bytes>>>>,
 }
@@ -28,11 +31,18 @@ struct Current {
     stream: StreamName,
     sql: String,
     whole: bool,
+    /// Size of the pieces that become large objects.
+    pieces: Option<u32>,
 }
 
 impl SegmentLoader {
-    pub fn new(client: Client, tables: Arc<BTreeMap<StreamName, Table>>, encoding: String) -> Self {
-        Self { client, tables, encoding, current: None, copying: None }
+    pub fn new(
+        client: Client,
+        tables: Arc<BTreeMap<StreamName, Table>>,
+        encoding: String,
+        builds: Arc<Builds>,
+    ) -> Self {
+        Self { client, tables, encoding, builds, current: None, copying: None }
     }
 
     fn what(&self) -> String {
@@ -58,9 +68,17 @@ impl Loader for SegmentLoader {
             list if list.is_empty() => String::new(),
             list => format!(" ({list})"),
         };
+        // Only a table that is alone and was made empty can be truncated: an extension has rows of its own in its tables.
+        let whole = whole && table.special.is_none();
         let freeze = if whole { ", FREEZE" } else { "" };
-        let sql = format!("COPY {name}{columns} FROM STDIN WITH (FORMAT text, ENCODING '{}'{freeze})", self.encoding);
-        self.current = Some(Current { stream: stream.clone(), sql, whole });
+        let mut sql =
+            format!("COPY {name}{columns} FROM STDIN WITH (FORMAT text, ENCODING '{}'{freeze})", self.encoding);
+        let mut pieces = None;
+        if let Some(Special::LargeObjects { piece_bytes }) = table.special {
+            large_objects::prepare_stage(&self.client).await?;
+            (sql, pieces) = (large_objects::copy_in(), Some(piece_bytes));
+        }
+        self.current = Some(Current { stream: stream.clone(), sql, whole, pieces });
         if whole {
             // FREEZE needs the table created or truncated in the transaction that loads it.
             let sql = format!("BEGIN; TRUNCATE ONLY {name}");
@@ -93,7 +111,11 @@ impl Loader for SegmentLoader {
     async fn end_segment(&mut self) -> Result<u64, Error> {
         let what = self.what();
         let mut sink = self.copying.take().ok_or_else(out_of_order)?;
-        sink.as_mut().finish().await.map_err(|e| map(&what, &e))
+        let rows = sink.as_mut().finish().await.map_err(|e| map(&what, &e))?;
+        if let Some(piece_bytes) = self.current.as_ref().and_then(|current| current.pieces) {
+            large_objects::write(&self.client, piece_bytes).await?;
+        }
+        Ok(rows)
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
@@ -102,6 +124,14 @@ impl Loader for SegmentLoader {
             let what = format!("load {}", current.stream);
             self.client.batch_execute("COMMIT").await.map_err(from_postgres(what))?;
         }
+        Ok(())
+    }
+
+    async fn build(&mut self, build: &Build) -> Result<(), Error> {
+        let unknown = || Error::new(Kind::Internal, format!("nothing is known of {}", build.what));
+        let (sql, shown) = self.builds.statement(build).ok_or_else(unknown)?;
+        self.client.batch_execute(sql).await.map_err(from_postgres(format!("build {shown}")))?;
+        self.builds.note(build);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 //! Waiting instead would wait for ever: for someone who waits for us. Promises one call per row, in page order.
 
 use crate::catalog::Table;
+use crate::connection::Session;
 use crate::dump::DumpFailure;
 use crate::failure::{from_postgres, map};
 use crate::segments::Range;
@@ -26,23 +27,28 @@ pub(crate) struct Readable {
 
 /// Reads segments over a session of its own.
 pub(crate) struct SegmentReader {
-    client: Client,
+    client: Session,
     readable: Arc<Readable>,
     /// The session that holds every table's lock, where there is one.
-    leader: Option<Arc<Mutex<Client>>>,
+    leader: Option<Arc<Mutex<Session>>>,
     locked: HashSet<StreamName>,
     /// Whether the vendor's dump has failed: reading on would be for nothing.
     dump: DumpFailure,
 }
 
 impl SegmentReader {
-    pub fn new(client: Client, readable: Arc<Readable>, leader: Option<Arc<Mutex<Client>>>, dump: DumpFailure) -> Self {
-        Self { client, readable, leader, locked: HashSet::new(), dump }
+    pub fn new(
+        client: impl Into<Session>,
+        readable: Arc<Readable>,
+        leader: Option<Arc<Mutex<Session>>>,
+        dump: DumpFailure,
+    ) -> Self {
+        Self { client: client.into(), readable, leader, locked: HashSet::new(), dump }
     }
 
     /// Locks the table without waiting; false when somebody is in the way.
     async fn lock(&mut self, table: &Table) -> Result<bool, Error> {
-        let sql = format!("SAVEPOINT l; LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT; RELEASE l", table.qualified());
+        let sql = format!("SAVEPOINT l; LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT; RELEASE l", table.relation());
         match self.client.batch_execute(&sql).await {
             Ok(()) => Ok(true),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
@@ -65,7 +71,7 @@ impl Reader for SegmentReader {
         let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));
         let table = readable.tables.get(&segment.stream).ok_or_else(unknown)?;
         let sql = copy_out(table, &segment.range, &readable.encoding)?;
-        let unlocked = self.leader.clone().filter(|_| !self.locked.contains(&segment.stream));
+        let unlocked = self.leader.clone().filter(|_| table.is_relation() && !self.locked.contains(&segment.stream));
         if let Some(leader) = unlocked {
             if !self.lock(table).await? {
                 tracing::debug!(table = %segment.stream, "somebody waits for a stronger lock; reading over the first session");
@@ -78,10 +84,8 @@ impl Reader for SegmentReader {
 }
 
 fn copy_out(table: &Table, range: &str, encoding: &str) -> Result<String, Error> {
-    let (columns, name, condition) = (table.column_list(), table.qualified(), Range::parse(range)?.condition());
-    Ok(format!(
-        "COPY (SELECT {columns} FROM ONLY {name}{condition}) TO STDOUT WITH (FORMAT text, ENCODING '{encoding}')"
-    ))
+    let select = table.select(Range::parse(range)?);
+    Ok(format!("COPY ({select}) TO STDOUT WITH (FORMAT text, ENCODING '{encoding}')"))
 }
 
 /// One message of the protocol is one row ("messages sent from the backend will always correspond to single data

@@ -5,12 +5,17 @@
 //! and that scratch databases which a killed run left behind are found by their marker and dropped. Refuses names that
 //! PostgreSQL would cut short.
 
+use crate::catalog::Catalog;
 use crate::connection::{Purpose, connect};
-use crate::database::{self, Properties};
+use crate::database::{self, Properties, Setting};
 use crate::endpoint::Endpoint;
 use crate::failure::{from_postgres, map};
+use crate::guard::{self, Live};
+use crate::marker::{Marks, replaced};
 use crate::quote::{ident, literal};
-use engine::{Error, Kind};
+use crate::sessions::{assert_nothing_prepared, may_not_end};
+use crate::swap::{Direction, Exchange, Exchanged, Stop, what_stays};
+use engine::{Error, Kind, Mode, TargetOptions};
 use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -22,47 +27,52 @@ const MARKER: &str = "longshore scratch database, run ";
 /// How long a rename or drop is tried again while sessions are still going away.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What has the target's name at the start.
+enum There {
+    Nothing,
+    /// A database that holds nothing: it is replaced as it is, whoever made it.
+    Empty(Live),
+    /// A database in use: the names are exchanged.
+    Full(Live),
+}
+
 /// A scratch database and the session that manages it from outside.
 pub(crate) struct Scratch {
     pub endpoint: Endpoint,
     target: Endpoint,
     run: String,
+    /// Holds the lock by which other runs see that this one is alive.
     maintenance: Client,
-    /// Properties of the empty database that the target's name belonged to.
-    replaces: Option<Properties>,
+    major: u32,
+    there: There,
+    drop_old: bool,
     made: bool,
 }
 
 impl Scratch {
-    /// Connects to the server and makes sure that the target is not there, or is empty.
-    pub async fn plan(target: Endpoint, run: &str, major: &mut u32) -> Result<Self, Error> {
-        let name = format!("{}__new_{run}", target.database());
-        if name.len() > LONGEST_NAME {
-            let (bytes, most) = (target.database().len(), LONGEST_NAME + target.database().len() - name.len());
-            let what = format!(
-                "the target's name has {bytes} bytes; {most} are the most, because the copy is made as NAME__new_<run>"
-            );
-            return Err(
-                Error::new(Kind::Config, what).hint("choose a shorter name, and rename the database afterwards")
-            );
-        }
+    /// Connects to the server, looks at what has the target's name, and makes sure that it may be replaced.
+    pub async fn plan(target: Endpoint, catalog: &Catalog, options: &TargetOptions) -> Result<Self, Error> {
+        let name = format!("{}__new_{}", target.database(), options.run);
+        assert_short_enough(&target, &name)?;
         let maintenance = connect_maintenance(&target).await?;
-        *major = crate::connection::major_version(&maintenance).await?;
-        let mut scratch = Self {
+        let major = crate::connection::major_version(&maintenance).await?;
+        claim(&maintenance, &options.run).await?;
+        let there = look(&maintenance, major, &target, catalog, options).await?;
+        Ok(Self {
             endpoint: target.with_database(&name),
             target,
-            run: run.to_owned(),
+            run: options.run.clone(),
             maintenance,
-            replaces: None,
+            major,
+            there,
+            drop_old: options.drop_old,
             made: false,
-        };
-        if scratch.target_exists().await? {
-            assert_empty(&scratch.target).await?;
-            let properties =
-                Properties::read(&scratch.maintenance, *major, scratch.target.database().to_owned()).await?;
-            scratch.replaces = Some(properties);
-        }
-        Ok(scratch)
+        })
+    }
+
+    /// The server's major version.
+    pub fn major(&self) -> u32 {
+        self.major
     }
 
     /// The session outside of the scratch database.
@@ -70,16 +80,18 @@ impl Scratch {
         &self.maintenance
     }
 
-    /// Makes the scratch database. Returns notes on what was tidied before.
-    pub async fn create(&mut self, like: &Properties, major: u32, no_owner: bool) -> Result<Vec<String>, Error> {
-        let notes = self.drop_leftovers().await?;
+    /// Makes the scratch database. Returns notes on what was tidied before, and on what to expect.
+    pub async fn create(&mut self, like: &Properties, no_owner: bool) -> Result<Vec<String>, Error> {
+        let mut notes = self.drop_leftovers().await?;
+        notes.extend(self.tidy_replaced().await?);
         // Noted first: a stop while the server is at it must find something to discard.
         self.made = true;
-        if let Err(error) = database::create(&self.maintenance, like, self.endpoint.database(), major).await {
+        let (name, tablespace) = (self.endpoint.database(), self.live().and_then(|live| live.tablespace.as_deref()));
+        if let Err(error) = database::create(&self.maintenance, like, name, self.major, tablespace).await {
             self.made = error.kind != Kind::Exists;
             return Err(error);
         }
-        let name = ident(self.endpoint.database());
+        let name = ident(name);
         let marker = literal(&format!("{MARKER}{} for {}", self.run, self.target.database()));
         let sql = format!("COMMENT ON DATABASE {name} IS {marker}; REVOKE ALL ON DATABASE {name} FROM PUBLIC");
         self.maintenance.batch_execute(&sql).await.map_err(from_postgres("mark the scratch database"))?;
@@ -87,44 +99,91 @@ impl Scratch {
         Ok(notes)
     }
 
+    /// The database that has the target's name now.
+    fn live(&self) -> Option<&Live> {
+        match &self.there {
+            There::Nothing => None,
+            There::Empty(live) | There::Full(live) => Some(live),
+        }
+    }
+
     /// Tries the last step on the empty database and takes it back: a setting that this server does not know, or a role
     /// that is missing, is better found now than when everything is loaded.
     async fn rehearse(&self, like: &Properties, no_owner: bool) -> Result<(), Error> {
-        let sql = format!("BEGIN; {}; ROLLBACK", self.properties(like, no_owner).join("; "));
-        let tried = self.maintenance.batch_execute(&sql).await;
+        let mut sql = self.properties(like, no_owner);
+        sql.extend(self.live().map(|live| live.properties.owner_statement(self.endpoint.database())));
+        let tried = self.maintenance.batch_execute(&format!("BEGIN; {}; ROLLBACK", sql.join("; "))).await;
         if tried.is_err() {
             drop(self.maintenance.batch_execute("ROLLBACK").await);
         }
         tried.map_err(from_postgres("set the database's own properties"))
     }
 
-    /// The scratch database's properties: those of the backup, or of the empty database that it replaces.
+    /// The scratch database's properties: those of the backup, or of the database that it replaces.
     fn properties(&self, like: &Properties, no_owner: bool) -> Vec<String> {
-        match &self.replaces {
-            // The empty database was made by somebody for this: it stays theirs.
-            Some(theirs) => theirs.statements(self.endpoint.database(), false),
-            None => like.statements(self.endpoint.database(), no_owner),
-        }
+        let name = self.endpoint.database();
+        let Some(live) = self.live() else { return like.statements(name, no_owner) };
+        // Somebody made the database and set it up: it stays theirs.
+        let mut sql = live.properties.statements(name, false);
+        let marks = Marks { replaced: None, ..live.marks.clone() };
+        sql.push(marks.statement(name, live.properties.comment.as_deref()));
+        sql
+    }
+
+    /// The search path that sessions in the restored database will have, where the database sets one.
+    pub fn search_path<'a>(&'a self, like: &'a Properties) -> Option<&'a str> {
+        let properties = self.live().map_or(like, |live| &live.properties);
+        let of_all = |setting: &&Setting| setting.role.is_none() && setting.name == "search_path";
+        properties.settings.iter().find(of_all).map(|setting| setting.value.as_str())
     }
 
     /// Gives the scratch database its properties, the target's name and its owner, in one transaction. All sessions
-    /// inside it must be closed. Returns notes.
-    pub async fn publish(&mut self, like: &Properties, no_owner: bool) -> Result<Vec<String>, Error> {
+    /// inside it must be closed. Returns what the database that was there is called now, where it is kept, and notes.
+    pub async fn publish(
+        &mut self,
+        like: &Properties,
+        no_owner: bool,
+        stop: Stop<'_>,
+    ) -> Result<(Option<String>, Vec<String>), Error> {
+        let scratch = self.endpoint.database().to_owned();
+        let gone = || Error::new(Kind::Unavailable, format!("{scratch} is gone: somebody dropped it"));
+        let oid = oid_of(&self.maintenance, &scratch).await?.ok_or_else(gone)?;
+        let There::Full(live) = &self.there else {
+            return Ok((None, self.publish_alone(like, no_owner, oid).await?));
+        };
+        let exchange = Exchange {
+            target: self.target.clone(),
+            live: live.oid,
+            incoming: (scratch, oid),
+            run: self.run.clone(),
+            major: self.major,
+            direction: Direction::Restore,
+        };
+        let Exchanged { aside, mut notes } = exchange.run(stop).await?;
+        self.made = false;
+        let dropped = self.drop_old && self.drop_replaced(&aside, &mut notes).await;
+        if !dropped {
+            notes.extend(what_stays(&self.maintenance, exchange.live, &aside).await.unwrap_or_default());
+        }
+        Ok(((!dropped).then_some(aside), notes))
+    }
+
+    /// The target's name is free, or of an empty database.
+    async fn publish_alone(&mut self, like: &Properties, no_owner: bool, oid: u32) -> Result<Vec<String>, Error> {
         let (scratch, target) = (self.endpoint.database().to_owned(), self.target.database().to_owned());
         let mut sql = self.properties(like, no_owner);
         let aside = format!("{target}__old_{}", self.run);
-        if self.replaces.is_some() {
+        if self.live().is_some() {
             assert_empty(&self.target).await?;
             sql.push(format!("ALTER DATABASE {} RENAME TO {}", ident(&target), ident(&aside)));
         }
         sql.push(format!("ALTER DATABASE {} RENAME TO {}", ident(&scratch), ident(&target)));
-        match &self.replaces {
-            Some(theirs) => sql.push(theirs.owner_statement(&target)),
+        match self.live() {
+            Some(live) => sql.push(live.properties.owner_statement(&target)),
             None if no_owner => {}
             None => sql.push(like.owner_statement(&target)),
         }
         let what = format!("give the restored database the name {target}");
-        let oid = self.oid_of(&self.maintenance, &scratch).await?;
         if let Err(error) = self.patiently(&what, &format!("BEGIN; {}; COMMIT", sql.join("; "))).await {
             // The answer may have been lost on its way: the server knows whether it was done.
             if error.kind != Kind::Unavailable || !self.has_become(oid, &target).await {
@@ -132,10 +191,42 @@ impl Scratch {
             }
         }
         self.made = false;
-        if self.replaces.is_none() {
-            return Ok(Vec::new());
+        match self.live() {
+            None => Ok(Vec::new()),
+            Some(_) => Ok(self.drop_aside(&aside).await),
         }
-        Ok(self.drop_aside(&aside).await)
+    }
+
+    /// Drops a database that a restore has replaced; whether it is gone. Nobody is inside: it is closed.
+    async fn drop_replaced(&self, name: &str, notes: &mut Vec<String>) -> bool {
+        let dropped = self.patiently(&format!("drop {name}"), &format!("DROP DATABASE {}", ident(name))).await;
+        notes.push(match &dropped {
+            Ok(()) => format!("dropped {name}, the database that was replaced"),
+            Err(error) => format!("{name} is kept, closed: {error}"),
+        });
+        dropped.is_ok()
+    }
+
+    /// Drops what earlier restores into this target have replaced: there is room for one old database, not for many.
+    /// Only when the name belongs to a database in use: otherwise the old one may be all there is.
+    async fn tidy_replaced(&self) -> Result<Vec<String>, Error> {
+        let mut notes = Vec::new();
+        let There::Full(live) = &self.there else { return Ok(notes) };
+        for aside in replaced(&self.maintenance, self.target.database()).await? {
+            if !aside.closed {
+                let at = &aside.replaced.at;
+                notes.push(format!("{}, replaced at {at}, was opened again and is not dropped", aside.name));
+                continue;
+            }
+            self.drop_replaced(&aside.name, &mut notes).await;
+        }
+        for role in may_not_end(&self.maintenance, live.oid).await? {
+            let (name, user) = (self.target.database(), &self.target.user);
+            notes.push(format!(
+                "sessions of {role} in {name} stand in the way of the exchange of names, and {user} may not end them:                  GRANT pg_signal_backend TO \"{user}\", or end them"
+            ));
+        }
+        Ok(notes)
     }
 
     /// Drops the database that was empty a moment ago, after one more look: somebody may have filled it since.
@@ -150,15 +241,10 @@ impl Scratch {
         }
     }
 
-    async fn oid_of(&self, client: &Client, name: &str) -> Result<Option<u32>, Error> {
-        let row = client.query_opt("SELECT oid FROM pg_catalog.pg_database WHERE datname = $1", &[&name]).await;
-        Ok(row.map_err(from_postgres("look for the database"))?.map(|row| row.get(0)))
-    }
-
     /// Whether the database of this oid has that name now, asked over a fresh session.
-    async fn has_become(&self, oid: Option<u32>, name: &str) -> bool {
+    async fn has_become(&self, oid: u32, name: &str) -> bool {
         let Ok(fresh) = connect_maintenance(&self.target).await else { return false };
-        oid.is_some() && matches!(self.oid_of(&fresh, name).await, Ok(now) if now == oid)
+        matches!(oid_of(&fresh, name).await, Ok(now) if now == Some(oid))
     }
 
     /// Drops the scratch database, if this run made one.
@@ -180,13 +266,8 @@ impl Scratch {
         Ok(())
     }
 
-    async fn target_exists(&self) -> Result<bool, Error> {
-        let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $1)";
-        let row = self.maintenance.query_one(sql, &[&self.target.database()]).await;
-        Ok(row.map_err(from_postgres("look for the target"))?.get(0))
-    }
-
-    /// Drops what killed runs for the same target left: marked as ours, and with no session in it.
+    /// Drops what killed runs for the same target left: marked as ours, with no session in it, and of a run that does not
+    /// hold its lock any more.
     async fn drop_leftovers(&self) -> Result<Vec<String>, Error> {
         let sql = "SELECT d.datname::text FROM pg_catalog.pg_database d \
              WHERE d.datname ~ '__new_[0-9a-z]+$' AND NOT d.datistemplate \
@@ -196,7 +277,12 @@ impl Scratch {
         let rows = self.maintenance.query(sql, &[&marked]).await.map_err(from_postgres("look for leftovers"))?;
         let mut notes = Vec::new();
         for name in rows.iter().map(|row| row.get::<_, String>(0)) {
+            let run = name.rsplit_once("__new_").map_or("", |(_, run)| run);
+            if !try_lock(&self.maintenance, run).await? {
+                continue;
+            }
             let dropped = self.maintenance.batch_execute(&format!("DROP DATABASE IF EXISTS {}", ident(&name))).await;
+            unlock(&self.maintenance, run).await?;
             notes.push(match dropped {
                 Ok(()) => format!("dropped {name}, which an earlier restore left behind"),
                 Err(error) => map(&format!("could not drop {name}, which an earlier restore left behind"), &error).what,
@@ -223,8 +309,89 @@ impl Scratch {
     }
 }
 
+/// The target's name, with what is added to it, must not be cut by the server.
+pub(crate) fn assert_short_enough(target: &Endpoint, name: &str) -> Result<(), Error> {
+    if name.len() <= LONGEST_NAME {
+        return Ok(());
+    }
+    let (bytes, most) = (target.database().len(), LONGEST_NAME + target.database().len() - name.len());
+    let what = format!(
+        "the target's name has {bytes} bytes; {most} are the most, because the copy is made as NAME__new_<run>, and what \
+         it replaces is kept as NAME__old_<run>"
+    );
+    Err(Error::new(Kind::Config, what).hint("choose a shorter name, and rename the database afterwards"))
+}
+
+/// Looks at what has the target's name, and whether the mode and the guards let it be replaced.
+async fn look(
+    client: &Client,
+    major: u32,
+    target: &Endpoint,
+    catalog: &Catalog,
+    options: &TargetOptions,
+) -> Result<There, Error> {
+    let Some(live) = Live::find(client, major, target.database()).await? else {
+        if options.mode == Some(Mode::Swap) {
+            return Err(Error::new(Kind::NotFound, format!("there is no {target} to swap with"))
+                .hint("check the name in the URL, or leave --mode out to make a new database"));
+        }
+        return Ok(There::Nothing);
+    };
+    guard::assert_not_the_servers_own(target)?;
+    let Some(what) = holds(target).await? else {
+        if let Some(mark) = &live.marks.target {
+            guard::assert_not_protected(mark, target)?;
+        }
+        return Ok(There::Empty(live));
+    };
+    if options.mode == Some(Mode::Fresh) {
+        return Err(not_empty(target, &what));
+    }
+    guard::assert_not_source(client, &live, target, catalog, options).await?;
+    guard::assert_marked(&live.marks, target)?;
+    live.assert_ours(target)?;
+    assert_nothing_prepared(client, live.oid, target).await?;
+    Ok(There::Full(live))
+}
+
+/// Whether a database's comment says that it is the copy of some restore.
+pub(crate) fn is_scratch(comment: Option<&str>) -> bool {
+    comment.is_some_and(|comment| comment.starts_with(MARKER))
+}
+
+/// The oid of the database of that name.
+pub(crate) async fn oid_of(client: &Client, name: &str) -> Result<Option<u32>, Error> {
+    let row = client.query_opt("SELECT oid FROM pg_catalog.pg_database WHERE datname = $1", &[&name]).await;
+    Ok(row.map_err(from_postgres("look for the database"))?.map(|row| row.get(0)))
+}
+
+/// The server's lock for a run: two halves of its own are enough, since a collision only keeps a leftover once more.
+fn lock_of(run: &str) -> i64 {
+    // FNV-1a, because the same run must give the same number in every version of this program.
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("longshore run {run}").bytes().fold(0xcbf2_9ce4_8422_2325, step).cast_signed()
+}
+
+/// Takes the run's lock for as long as the session lives: who finds it taken knows that the run is alive.
+async fn claim(client: &Client, run: &str) -> Result<(), Error> {
+    if try_lock(client, run).await? {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Exists, format!("run {run} is at work already")).hint("run again"))
+}
+
+async fn try_lock(client: &Client, run: &str) -> Result<bool, Error> {
+    let taken = client.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&lock_of(run)]).await;
+    Ok(taken.map_err(from_postgres("look whether a run is alive"))?.get(0))
+}
+
+async fn unlock(client: &Client, run: &str) -> Result<(), Error> {
+    let left = client.query_one("SELECT pg_catalog.pg_advisory_unlock($1)", &[&lock_of(run)]).await;
+    left.map_err(from_postgres("look whether a run is alive")).map(drop)
+}
+
 /// A session in a database that is there on every server.
-async fn connect_maintenance(target: &Endpoint) -> Result<Client, Error> {
+pub(crate) async fn connect_maintenance(target: &Endpoint) -> Result<Client, Error> {
     match connect(&target.with_database("postgres"), Purpose::Write, 60).await {
         Err(error) if error.kind == Kind::NotFound => {
             connect(&target.with_database("template1"), Purpose::Write, 60).await
@@ -235,6 +402,19 @@ async fn connect_maintenance(target: &Endpoint) -> Result<Client, Error> {
 
 /// Fails when the database holds anything a user made.
 async fn assert_empty(target: &Endpoint) -> Result<(), Error> {
+    match holds(target).await? {
+        None => Ok(()),
+        Some(what) => Err(not_empty(target, &what)),
+    }
+}
+
+fn not_empty(target: &Endpoint, what: &str) -> Error {
+    Error::new(Kind::Exists, format!("database {target} is not empty: it has {what}"))
+        .hint("name a database that does not exist yet, or an empty one, or see --mode swap; nothing was changed")
+}
+
+/// Something that a user made in the database, if it holds anything.
+async fn holds(target: &Endpoint) -> Result<Option<String>, Error> {
     let sql = "WITH own(what) AS ( \
          SELECT 'table or view ' || oid::pg_catalog.regclass::text FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind NOT IN ('t', 'i', 'I', 'c') \
          AND relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_') \
@@ -245,12 +425,6 @@ async fn assert_empty(target: &Endpoint) -> Result<(), Error> {
          UNION ALL SELECT 'large object ' || oid::text FROM pg_catalog.pg_largeobject_metadata) \
          SELECT what FROM own LIMIT 1";
     let client = connect(target, Purpose::Lead, 60).await?;
-    match client.query_opt(sql, &[]).await.map_err(from_postgres("look into the target"))? {
-        None => Ok(()),
-        Some(row) => {
-            let what: String = row.get(0);
-            Err(Error::new(Kind::Exists, format!("database {target} is not empty: it has {what}"))
-                .hint("name a database that does not exist yet, or an empty one; nothing was changed"))
-        }
-    }
+    let row = client.query_opt(sql, &[]).await.map_err(from_postgres("look into the target"))?;
+    Ok(row.map(|row| row.get(0)))
 }

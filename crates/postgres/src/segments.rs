@@ -16,7 +16,8 @@ const MOST_PAGES: u64 = 1024;
 /// The previous backup's size is kept while it is within this factor of the ideal.
 const TOLERANCE: u64 = 4;
 
-/// A range of pages; `end` is `None` for the open last one. Without a range all of the table is meant.
+/// A range of pages (of large objects: of their oids); `end` is `None` for the open last one. Without a range all of the
+/// table is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Range {
     Whole,
@@ -70,7 +71,7 @@ pub(crate) fn pages_per_segment(heap_bytes: u64, table_bytes: u64, page_bytes: u
 /// The segments of one table.
 pub(crate) fn cut(table: &Table, page_bytes: u64, pages_per_segment: u64) -> Vec<Segment> {
     let stream = table.stream();
-    if table.access_method != "heap" {
+    if table.access_method != "heap" || table.special.is_some() {
         return vec![segment(&stream, 0, Range::Whole, table.table_bytes)];
     }
     let pages = table.heap_bytes.div_ceil(page_bytes.max(1));
@@ -96,7 +97,7 @@ pub(crate) fn cut_all(
     previous: &BTreeMap<String, u64>,
 ) -> Result<(Vec<Segment>, BTreeMap<String, u64>), Error> {
     let (mut segments, mut boundaries) = (Vec::new(), BTreeMap::new());
-    for table in tables.iter().filter(|table| table.has_rows()) {
+    for table in tables.iter().filter(|table| table.has_rows() && table.is_relation()) {
         let stream = table.stream();
         let kept = previous.get(stream.as_str()).copied();
         let pages = pages_per_segment(table.heap_bytes, table.table_bytes, page_bytes, kept);
@@ -134,18 +135,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn table(heap_bytes: u64, table_bytes: u64) -> Table {
-        Table {
-            oid: 1,
-            schema: "public".into(),
-            name: "t".into(),
-            kind: "r".into(),
-            persistence: "p".into(),
-            access_method: "heap".into(),
-            relfilenode: 1,
-            heap_bytes,
-            table_bytes,
-            columns: Vec::new(),
-        }
+        Table { heap_bytes, table_bytes, ..crate::catalog::tests::table("t") }
     }
 
     proptest! {

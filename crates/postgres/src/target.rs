@@ -4,22 +4,30 @@
 //! database; schema before data; loaders; indexes and constraints; sequence values; statistics; then the rename. Promises that
 //! all checks that can be made before writing are made before writing.
 
-use crate::archive::{self, Section, private_folder};
-use crate::catalog::{ARCHIVE, CATALOG, Catalog, Table};
+use crate::archive::{self, BUILD_SETTINGS, private_folder};
+use crate::builds::Builds;
+use crate::catalog::{ARCHIVE, CATALOG, Catalog, Special, Table};
 use crate::connection::{Purpose, connect};
-use crate::database::missing_roles;
+use crate::database::{Setting, missing_roles};
 use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
+use crate::large_objects;
 use crate::loader::SegmentLoader;
+use crate::pooler;
 use crate::quote::qualified;
 use crate::reader::{Readable, SegmentReader};
+use crate::refresh::Refresh;
 use crate::scratch::Scratch;
+use crate::scripts;
 use crate::segments;
+use crate::statistics;
+use crate::swap::Stop;
+use crate::toc::{Contents, Entry, Section};
 use crate::tools::{self, Tool};
 use async_trait::async_trait;
-use engine::{Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
-use std::collections::BTreeMap;
+use engine::{Build, Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
@@ -30,9 +38,11 @@ pub struct PostgresTarget {
     target: Endpoint,
     options: TargetOptions,
     catalog: Catalog,
+    contents: Contents,
     tables: Arc<BTreeMap<StreamName, Table>>,
+    builds: Arc<Builds>,
+    refresh: Refresh,
     pg_restore: Tool,
-    major: u32,
     folder: tempfile::TempDir,
     /// A session inside the scratch database, open as long as it is worked on: it tells other runs that it is in use.
     inside: Option<Client>,
@@ -47,8 +57,11 @@ impl PostgresTarget {
         let catalog = Document::find(documents, CATALOG).ok_or_else(|| missing(CATALOG))?;
         let archive = Document::find(documents, ARCHIVE).ok_or_else(|| missing(ARCHIVE))?;
         let catalog = Catalog::parse(&catalog.bytes)?;
-        let mut major = 0;
-        let scratch = Scratch::plan(endpoint.clone(), &options.run, &mut major).await?;
+        pooler::refuse_any(&endpoint).await?;
+        scripts::refuse_commands(&options.before_publish)?;
+        let contents = Contents::parse(&archive.bytes)?;
+        let scratch = Scratch::plan(endpoint.clone(), &catalog, &options).await?;
+        let major = scratch.major();
         assert_version(&catalog, major, &endpoint)?;
         let pg_restore = tools::find("pg_restore", catalog.dump_major, options.tools.as_deref()).await?;
         if pg_restore.major > major && pg_restore.major >= 17 && major < 17 {
@@ -62,14 +75,21 @@ impl PostgresTarget {
         let write = tokio::fs::write(folder.path().join("schema"), &archive.bytes).await;
         write.map_err(|e| Error::new(Kind::Config, format!("write the schema to a temporary folder: {e}")))?;
         let tables = catalog.tables_by_stream().into_iter().map(|(stream, table)| (stream, table.clone())).collect();
+        // What is not ASCII may be written in another encoding than a session's here: the vendor's tool sends that.
+        let utf8 = catalog.database.encoding == "UTF8";
+        let readable = move |statement: &str| utf8 || statement.is_ascii();
+        let builds = Builds::plan(&contents, &tables, readable);
+        let refresh = Refresh::plan(&contents, readable);
         Ok(Self {
             scratch,
             target: endpoint,
             options,
             catalog,
+            contents,
             tables: Arc::new(tables),
+            builds: Arc::new(builds),
+            refresh,
             pg_restore,
-            major,
             folder,
             inside: None,
             idle: Mutex::default(),
@@ -86,32 +106,48 @@ impl PostgresTarget {
         self.idle.get_mut().clear();
     }
 
-    async fn restore_section(&self, section: Section) -> Result<(), Error> {
-        let archive = self.folder.path().join("schema");
-        let (workers, no_owner) = (self.options.workers, self.options.no_owner);
-        archive::restore(&self.pg_restore, &self.scratch.endpoint, &archive, section, workers, no_owner).await
+    /// A session inside for loading and building: no wait is bounded, and names resolve as in the database's own sessions.
+    async fn session(&self) -> Result<Client, Error> {
+        let client = connect(&self.scratch.endpoint, Purpose::Write, 0).await?;
+        client.batch_execute(BUILD_SETTINGS).await.map_err(from_postgres("prepare a session"))?;
+        let own = |setting: &&Setting| setting.role.is_none() && setting.name == "search_path";
+        if let Some(setting) = self.catalog.database.settings.iter().find(own) {
+            let sql = "SELECT pg_catalog.set_config('search_path', $1, false)";
+            client.query(sql, &[&setting.value]).await.map_err(from_postgres("set the search path"))?;
+        }
+        Ok(client)
     }
 
-    async fn left_out(&self) -> Result<Vec<String>, Error> {
-        // What the archive holds and pg_restore was told to leave: it would connect a copy to production.
-        let list = process::Command::new(&self.pg_restore.program)
-            .arg("--list")
-            .arg(self.folder.path().join("schema"))
-            .capture(256 << 20);
-        let failed = |e| crate::failure::from_tool("read the backup's table of contents", e);
-        let output = list.spawn().map_err(failed)?.wait().await.map_err(failed)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let note = |line: &str| {
-            // `12; 6104 16401 PUBLICATION - name owner`
-            let words: Vec<&str> = line.split_whitespace().skip(3).collect();
-            match words.as_slice() {
-                [kind @ ("PUBLICATION" | "SUBSCRIPTION"), "-", name @ .., _owner] => {
-                    Some(format!("left out: {} {}", kind.to_lowercase(), name.join(" ")))
-                }
-                _ => None,
-            }
-        };
-        Ok(text.lines().filter(|line| !line.starts_with(';')).filter_map(note).collect())
+    async fn restore_entries(&self, section: Section, wanted: impl Fn(&Entry) -> bool) -> Result<(), Error> {
+        let entries = self.contents.entries.iter().filter(|entry| entry.section == section && wanted(entry));
+        let entries: Vec<i32> = entries.map(|entry| entry.id).collect();
+        let archive = self.folder.path().join("schema");
+        let (workers, no_owner) = (self.options.workers, self.options.no_owner);
+        let what = archive::Restore { archive: &archive, section, entries: &entries, workers, no_owner };
+        archive::restore(&self.pg_restore, &self.scratch.endpoint, &what).await
+    }
+
+    /// Entries that come last: event triggers fire on whatever is still to be made.
+    fn last(&self) -> BTreeSet<i32> {
+        let triggers = self.contents.entries.iter().filter(|entry| entry.kind == "EVENT TRIGGER");
+        let triggers: BTreeSet<i32> = triggers.map(|entry| entry.id).collect();
+        let about = |entry: &&Entry| triggers.contains(&entry.id) || entry.needs.iter().any(|id| triggers.contains(id));
+        self.contents.entries.iter().filter(about).map(|entry| entry.id).collect()
+    }
+
+    async fn fill_views(&mut self) -> Result<(), Error> {
+        let refresh = std::mem::take(&mut self.refresh);
+        let mut sessions = Vec::new();
+        for _ in 0..self.options.workers.min(refresh.len()) {
+            sessions.push(self.session().await?);
+        }
+        refresh.run(sessions).await
+    }
+
+    /// What the archive holds and is left out on purpose: it would connect a copy to production.
+    fn left_out(&self) -> Vec<String> {
+        let tied = |entry: &&Entry| matches!(entry.kind.as_str(), "PUBLICATION" | "SUBSCRIPTION");
+        self.contents.entries.iter().filter(tied).map(|entry| format!("left out: {}", entry.shown())).collect()
     }
 
     async fn set_sequences(&self) -> Result<(), Error> {
@@ -128,26 +164,49 @@ impl PostgresTarget {
 #[async_trait]
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
-        let mut notes = self.left_out().await?;
-        notes.extend(self.scratch.create(&self.catalog.database, self.major, self.options.no_owner).await?);
+        let mut notes = self.left_out();
+        notes.extend(self.scratch.create(&self.catalog.database, self.options.no_owner).await?);
         let inside = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
         if !self.catalog.has_public {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
         }
         self.inside = Some(inside);
-        self.restore_section(Section::PreData).await?;
+        self.restore_entries(Section::PreData, |_| true).await?;
         Ok(notes)
     }
 
+    fn first(&self) -> Vec<StreamName> {
+        let order = |(stream, table): (&StreamName, &Table)| match table.special {
+            Some(Special::Extension { order, .. }) => Some((order, stream.clone())),
+            _ => None,
+        };
+        let mut first: Vec<_> = self.tables.iter().filter_map(order).collect();
+        first.sort();
+        first.into_iter().map(|(_, stream)| stream).collect()
+    }
+
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
-        let client = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
-        Ok(Box::new(SegmentLoader::new(client, Arc::clone(&self.tables), self.catalog.row_format.encoding.clone())))
+        let client = self.session().await?;
+        let encoding = self.catalog.row_format.encoding.clone();
+        Ok(Box::new(SegmentLoader::new(client, Arc::clone(&self.tables), encoding, Arc::clone(&self.builds))))
+    }
+
+    fn builds(&self, stream: &StreamName) -> Vec<Vec<Build>> {
+        self.builds.of(stream)
     }
 
     async fn complete(&mut self) -> Result<(), Error> {
-        self.restore_section(Section::PostData).await?;
+        let (done, last) = (self.builds.done(), self.last());
+        let rest =
+            |entry: &Entry| !done.contains(&entry.id) && !last.contains(&entry.id) && !self.refresh.contains(entry.id);
+        self.restore_entries(Section::PostData, rest).await?;
         self.set_sequences().await?;
-        self.inside()?.batch_execute("ANALYZE").await.map_err(from_postgres("gather statistics"))
+        if let Some(objects) = &self.catalog.large_objects {
+            objects.apply(self.inside()?, self.options.no_owner).await?;
+        }
+        self.fill_views().await?;
+        self.restore_entries(Section::PostData, |entry| last.contains(&entry.id)).await?;
+        statistics::gather(self.inside()?, &self.scratch.endpoint, self.options.workers).await
     }
 
     async fn count(&self, stream: &StreamName) -> Result<u64, Error> {
@@ -158,8 +217,7 @@ impl Target for PostgresTarget {
             Some(client) => client,
             None => connect(&self.scratch.endpoint, Purpose::Write, 60).await?,
         };
-        let sql = format!("SELECT count(*) FROM ONLY {}", table.qualified());
-        let row = client.query_one(&sql, &[]).await.map_err(from_postgres(format!("count {stream}")))?;
+        let row = client.query_one(&table.count(), &[]).await.map_err(from_postgres(format!("count {stream}")))?;
         self.idle.lock().await.push(client);
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
     }
@@ -173,6 +231,10 @@ impl Target for PostgresTarget {
         let bytes = |row: &tokio_postgres::Row, at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
         let mut plan = Vec::new();
         for (table, row) in self.tables.values().zip(&rows) {
+            if !table.is_relation() {
+                plan.extend(large_objects::cut(self.inside()?, table).await?);
+                continue;
+            }
             let now = Table { heap_bytes: bytes(row, 0), table_bytes: bytes(row, 1), ..table.clone() };
             let pages = segments::pages_per_segment(now.heap_bytes, now.table_bytes, bytes(row, 2), None);
             let cut = segments::cut(&now, bytes(row, 2), pages);
@@ -192,10 +254,15 @@ impl Target for PostgresTarget {
         Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, DumpFailure::default())))
     }
 
-    async fn publish(&mut self) -> Result<Conclusion, Error> {
+    async fn before_publish(&mut self) -> Result<Vec<String>, Error> {
+        let search_path = self.scratch.search_path(&self.catalog.database);
+        scripts::run(&self.scratch.endpoint, search_path, &self.options.before_publish).await
+    }
+
+    async fn publish(&mut self, stop: Stop<'_>) -> Result<Conclusion, Error> {
         self.leave();
-        let notes = self.scratch.publish(&self.catalog.database, self.options.no_owner).await?;
-        Ok(Conclusion { notes, database: self.target.database().to_owned(), server: self.target.server() })
+        let (replaced, notes) = self.scratch.publish(&self.catalog.database, self.options.no_owner, stop).await?;
+        Ok(Conclusion { notes, replaced, database: self.target.database().to_owned(), server: self.target.server() })
     }
 
     async fn discard(&mut self) -> Result<(), Error> {

@@ -6,7 +6,7 @@ mod s3;
 mod tcp;
 
 pub use s3::{Fault, Rule, S3, Seen};
-pub use tcp::{Direction, Tcp};
+pub use tcp::{Direction, Lost, Tcp};
 
 use tokio::net::{TcpListener, TcpStream};
 

@@ -30,8 +30,12 @@ enum Command {
     List(commands::list::ListArgs),
     /// Show one backup, table by table
     Show(commands::show::ShowArgs),
-    /// Bring a backup into a database that does not exist yet or is empty, and prove it
+    /// Bring a backup into a new database, or into the place of one that is marked for that, and prove it
     Restore(restore::RestoreArgs),
+    /// Mark a database as one that restores may replace, or as production, which they never do
+    Mark(commands::mark::MarkArgs),
+    /// Undo the last swap: the database that a restore has replaced gets its name back
+    Rollback(commands::rollback::RollbackArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Print help on a command, or on the exit codes
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
             Command::List(args) => commands::list::run(args, kit).await,
             Command::Show(args) => commands::show::run(args, kit).await,
             Command::Restore(args) => restore::run(args, kit).await,
+            Command::Mark(args) => commands::mark::run(args, kit).await,
+            Command::Rollback(args) => commands::rollback::run(args, kit).await,
             Command::Completions(args) => commands::completions::run::<Cli>(&args),
             Command::Help(args) => commands::help::run::<Cli>(&args),
         },

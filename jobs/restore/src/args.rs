@@ -15,6 +15,15 @@ pub enum Proof {
     Content,
 }
 
+/// What happens to a database that has the target's name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Refuse one that holds anything
+    Fresh,
+    /// Take its place in one step, once all is proven, and keep it aside, closed
+    Swap,
+}
+
 /// Options of `restore`. Every one is also a variable: `--no-owner` is `LONGSHORE_NO_OWNER`, or a file named by
 /// `LONGSHORE_NO_OWNER_FILE`.
 #[derive(Debug, Clone, Args)]
@@ -25,12 +34,24 @@ pub struct RestoreArgs {
     /// The backup: NAME, NAME@latest, NAME@ID or the beginning of an ID
     #[arg(long, value_name = "NAME[@ID]")]
     pub from: String,
-    /// The database to make: postgres://USER@HOST:PORT/DATABASE; it must not exist yet, or be empty
+    /// The database to make, or to replace when it is marked for that: postgres://USER@HOST:PORT/DATABASE
     #[arg(long, value_name = "URL")]
     pub target: Secret,
     /// Password for the target; better given in LONGSHORE_TARGET_PASSWORD_FILE than on the command line
     #[arg(long, value_name = "PASSWORD")]
     pub target_password: Option<Secret>,
+    /// What to do with a database of that name [default: swap when it holds anything, else fresh]
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+    /// SQL to run in the proven copy before anybody can connect to it: disarm queues, tokens, webhooks. May be repeated
+    #[arg(long, value_name = "FILE")]
+    pub before_swap: Vec<PathBuf>,
+    /// Drop the replaced database right after the swap, instead of keeping it for `longshore rollback`
+    #[arg(long)]
+    pub drop_old: bool,
+    /// The target's server was cloned from the source's disk and is not the source, though it looks the same
+    #[arg(long)]
+    pub target_is_a_clone: bool,
     /// What is compared with the backup's record before the database gets its name
     #[arg(long, value_enum, default_value_t = Proof::Counts)]
     pub prove: Proof,

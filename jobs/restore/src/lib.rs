@@ -1,6 +1,6 @@
 //! The restore job: one backup into one target, proven.
 //!
-//! Owns the road back: find, check, prepare, load, complete, prove, publish. Promises that the target's name shows nothing
+//! Owns the road back: find, check, prepare, load and build, complete, prove, publish. Promises that the target's name shows nothing
 //! before everything is loaded and compared, and that a failure or a signal at any point removes what was made. Every
 //! chunk is checked against its hash before a row of it reaches the database.
 
@@ -8,8 +8,10 @@ mod args;
 mod load;
 mod proof;
 mod report;
+mod schedule;
+mod scripts;
 
-pub use args::{Proof, RestoreArgs};
+pub use args::{Mode, Proof, RestoreArgs};
 
 use databases::Address;
 use engine::{Document, Target, TargetOptions};
@@ -26,12 +28,21 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
     let begun = Instant::now();
     let address = Address::parse(args.target.expose(), args.target_password.as_ref().map(Secret::expose))?;
     let selector = args.from.parse::<repository::Selector>().map_err(Failure::from)?;
+    let before_publish = scripts::read(&args.before_swap)?;
     kit.progress.stage("open the repository");
     let repository = args.repo.open().await?;
     let manifest = repository.find(&selector).await?;
     let backup = Backup::read(&repository, manifest).await?;
     kit.progress.stage("check the target");
     let options = TargetOptions {
+        mode: args.mode.map(|mode| match mode {
+            Mode::Fresh => engine::Mode::Fresh,
+            Mode::Swap => engine::Mode::Swap,
+        }),
+        before_publish,
+        drop_old: args.drop_old,
+        target_is_a_clone: args.target_is_a_clone,
+        source_server: backup.manifest.about.get("server").and_then(|server| server.as_str()).map(str::to_owned),
         workers: usize::from(args.workers),
         no_owner: args.no_owner,
         run: Ulid::generate().to_string().to_ascii_lowercase().chars().skip(16).collect(),
@@ -44,8 +55,8 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
         () = stopped.cancelled() => Err(Failure::new(Exit::Interrupted, "the restore was interrupted; the target is as it was")),
         outcome = Box::pin(restore(&args, &kit, &repository, &backup, target.as_mut())) => outcome,
     };
-    // From here on a signal no longer stops the job: the rename may have been done when its answer is awaited, and
-    // stopping then would leave the operator without knowing which database has the name.
+    // From here on a signal stops the job only between attempts: the rename may have been done when its answer is awaited,
+    // and stopping then would leave the operator without knowing which database has the name.
     let published = match outcome {
         Ok(proven) => publish(&args, &kit, &backup, target.as_mut(), proven).await,
         Err(failure) => Err(failure),
@@ -123,21 +134,25 @@ async fn restore(
     target: &mut dyn Target,
 ) -> Result<Proven, Failure> {
     kit.progress.stage("make the schema");
-    let notes = target.prepare().await?;
+    let mut notes = target.prepare().await?;
     for note in &notes {
         tracing::info!("{note}");
     }
-    kit.progress.stage("load rows");
+    kit.progress.stage("load rows, build indexes");
     kit.progress.set_total(backup.manifest.header.totals.bytes, backup.manifest.header.totals.rows);
     let units = load::units(&backup.lists, usize::from(args.workers));
     load::run(target, repository, &backup.name, units, usize::from(args.workers), &kit.progress).await?;
-    kit.progress.stage("build indexes and constraints");
+    kit.progress.stage("add constraints, gather statistics");
     target.complete().await?;
     kit.progress.stage(match args.prove {
         Proof::Counts => "count rows",
         Proof::Content => "read everything back and compare",
     });
     let verdicts = proof::prove(target, &backup.lists, args.prove, usize::from(args.workers), &kit.progress).await?;
+    if !args.before_swap.is_empty() {
+        kit.progress.stage("run what comes before the swap");
+        notes.extend(target.before_publish().await?);
+    }
     Ok(Proven { verdicts, notes })
 }
 
@@ -155,7 +170,8 @@ async fn publish(
     mut proven: Proven,
 ) -> Result<report::Report, Failure> {
     kit.progress.stage("publish");
-    let mut conclusion = target.publish().await?;
+    let stopped = kit.shutdown.token();
+    let mut conclusion = target.publish(&|| stopped.is_cancelled()).await?;
     for note in &conclusion.notes {
         tracing::warn!("{note}");
     }

@@ -1,15 +1,17 @@
 //! Loading: chunks from the repository into the target, over several connections.
 //!
-//! Owns the grouping of segments into units and the queue. Promises that rows arrive in the order of their chunks, that the
+//! Owns the grouping of segments into units and the workers. Promises that rows arrive in the order of their chunks, that the
 //! number of rows the server took is the number the backup recorded, segment by segment, and that the first failure stops
 //! all loaders.
 
+use crate::schedule::{Next, Schedule, Work};
 use engine::{Digest, Loader, StreamName, Target};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jobkit::{Exit, Failure, Progress};
 use repository::{ChunkRef, List, Repository, SegmentRecord};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// Chunks read ahead of the one being loaded, per loader.
@@ -23,10 +25,10 @@ const WORTH_FREEZING: u64 = 64 << 10;
 /// What one loader loads in one go: a whole table, or one segment of a large one.
 #[derive(Debug, Clone)]
 pub(crate) struct Unit {
-    stream: StreamName,
-    whole: bool,
-    bytes: u64,
-    segments: Vec<(SegmentRecord, Vec<ChunkRef>)>,
+    pub stream: StreamName,
+    pub whole: bool,
+    pub bytes: u64,
+    pub segments: Vec<(SegmentRecord, Vec<ChunkRef>)>,
 }
 
 /// The digest a backup recorded for a segment.
@@ -62,13 +64,17 @@ pub(crate) fn units(lists: &[List], workers: usize) -> Vec<Unit> {
             segments: vec![owned(segment)],
         }));
     }
-    units.sort_by_key(|unit| std::cmp::Reverse(unit.bytes));
     units
 }
 
-type Queue = Arc<Mutex<VecDeque<Unit>>>;
+/// Work that is shared by all workers, and the bell that rings when there may be more.
+#[derive(Debug)]
+struct Shared {
+    schedule: Mutex<Schedule>,
+    changed: Notify,
+}
 
-/// Loads all units over up to `workers` connections.
+/// Loads all units over up to `workers` connections, and builds what can be built of each table once it is loaded.
 pub(crate) async fn run(
     target: &dyn Target,
     repository: &Repository,
@@ -77,17 +83,35 @@ pub(crate) async fn run(
     workers: usize,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let workers = workers.min(units.len());
-    let queue: Queue = Arc::new(Mutex::new(units.into()));
+    let chunks = || Chunks { repository: repository.clone(), backup: backup.to_owned(), progress: progress.clone() };
+    let units = load_first(target, units, &chunks()).await?;
+    let schedule = Schedule::new(units, |stream| target.builds(stream));
+    let workers = workers.min(schedule.most_workers());
+    let shared = Arc::new(Shared { schedule: Mutex::new(schedule), changed: Notify::new() });
     let mut running = JoinSet::new();
     for _ in 0..workers {
-        let source = Chunks { repository: repository.clone(), backup: backup.to_owned(), progress: progress.clone() };
-        running.spawn(work(target.loader().await?, Arc::clone(&queue), source));
+        running.spawn(work(target.loader().await?, Arc::clone(&shared), chunks()));
     }
     while let Some(ended) = running.join_next().await {
         ended.map_err(|e| Failure::new(Exit::Internal, "a loader died").because(e))??;
     }
     Ok(())
+}
+
+/// Loads what must come first, in order, and returns the rest.
+async fn load_first(target: &dyn Target, units: Vec<Unit>, chunks: &Chunks) -> Result<Vec<Unit>, Failure> {
+    let order = target.first();
+    let place = |unit: &Unit| order.iter().position(|stream| *stream == unit.stream);
+    let (mut first, rest): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| place(unit).is_some());
+    if first.is_empty() {
+        return Ok(rest);
+    }
+    first.sort_by_key(place);
+    let mut loader = target.loader().await?;
+    for unit in first {
+        load(loader.as_mut(), unit, chunks).await?;
+    }
+    Ok(rest)
 }
 
 struct Chunks {
@@ -96,19 +120,40 @@ struct Chunks {
     progress: Progress,
 }
 
-async fn work(mut loader: Box<dyn Loader>, queue: Queue, chunks: Chunks) -> Result<(), Failure> {
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    while let Some(unit) = next() {
-        if unit.bytes == 0 {
-            continue;
-        }
+async fn work(mut loader: Box<dyn Loader>, shared: Arc<Shared>, chunks: Chunks) -> Result<(), Failure> {
+    let schedule = || shared.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        // Listening begins before looking: what becomes ready in between is not missed.
+        let mut changed = std::pin::pin!(shared.changed.notified());
+        changed.as_mut().enable();
+        let next = schedule().next();
+        let stream = match next {
+            Next::End => break,
+            Next::Wait => {
+                changed.await;
+                continue;
+            }
+            Next::Do(Work::Load(unit)) => load(loader.as_mut(), unit, &chunks).await?,
+            Next::Do(Work::Build(stream, build)) => {
+                loader.build(&build).await?;
+                stream
+            }
+        };
+        schedule().done(&stream);
+        shared.changed.notify_waiters();
+    }
+    Ok(())
+}
+
+async fn load(loader: &mut dyn Loader, unit: Unit, chunks: &Chunks) -> Result<StreamName, Failure> {
+    if unit.bytes > 0 {
         loader.begin(&unit.stream, unit.whole).await?;
         for (segment, refs) in &unit.segments {
-            load_segment(loader.as_mut(), segment, refs, &chunks).await?;
+            load_segment(loader, segment, refs, chunks).await?;
         }
         loader.commit().await?;
     }
-    Ok(())
+    Ok(unit.stream)
 }
 
 async fn load_segment(

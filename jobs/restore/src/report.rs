@@ -21,6 +21,8 @@ pub(crate) struct Report {
     pub proof: Proof,
     pub proven: bool,
     pub seconds: f64,
+    /// What the database that was replaced is called now; null when there was none, or it is gone.
+    pub replaced: Option<String>,
     pub notes: Vec<String>,
 }
 
@@ -45,6 +47,7 @@ impl Report {
             // A difference is a failure and never gets here.
             proven: true,
             seconds: 0.0,
+            replaced: conclusion.replaced,
             notes,
         }
     }
@@ -60,9 +63,12 @@ pub(crate) fn text(report: &Report) -> String {
         Proof::Counts => "the number of rows in every table is what the backup recorded",
         Proof::Content => "every row of every table is what the backup recorded",
     };
+    let kept = report.replaced.as_ref().map_or_else(String::new, |name| {
+        format!("  kept, closed: {name}; `longshore rollback` brings it back, the next restore drops it\n")
+    });
     let notes: String = report.notes.iter().map(|note| format!("  note: {note}\n")).collect();
     format!(
-        "restored {}@{} into {} at {}\n  {}, {} rows, {}, in {}\n  proven: {proof}\n{notes}",
+        "restored {}@{} into {} at {}\n  {}, {} rows, {}, in {}\n  proven: {proof}\n{kept}{notes}",
         report.source,
         report.id,
         report.database,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,6 +33,17 @@ struct Orders {
     generation: u64,
     /// All connections are cut when the total of a direction reaches this.
     cut_at: [Option<u64>; 2],
+    /// All connections are cut when a client says this: before the server gets it, or before the client gets an answer.
+    cut_words: Option<(Vec<u8>, Lost)>,
+}
+
+/// What is lost when connections are cut at words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The server never hears them.
+    Words,
+    /// The server hears and answers them, and the client never learns.
+    Answer,
 }
 
 #[derive(Debug)]
@@ -98,6 +109,17 @@ impl Tcp {
         self.order(|orders| orders.cut_at[direction as usize] = Some(self.passed(direction) + bytes));
     }
 
+    /// Cuts all connections, with a reset, once a client says `words` within one write of at most 16 KiB. New connections pass
+    /// afterwards.
+    pub fn cut_at(&self, words: &str, lost: Lost) {
+        self.order(|orders| orders.cut_words = Some((words.as_bytes().to_vec(), lost)));
+    }
+
+    /// Whether the words of `cut_at` have not been said yet.
+    pub fn waits_for_words(&self) -> bool {
+        self.state.orders.borrow().cut_words.is_some()
+    }
+
     /// Holds all bytes back, both ways, on present and new connections, until `pass` or `cut`.
     pub fn stall(&self) {
         self.order(|orders| orders.stalled = true);
@@ -161,9 +183,10 @@ async fn serve(mut client: TcpStream, target: String, state: Arc<State>) {
     let ended = {
         let (client_reads, client_writes) = client.split();
         let (server_reads, server_writes) = server.split();
+        let said = AtomicBool::new(false);
         tokio::try_join!(
-            copy(client_reads, server_writes, Direction::ToServer, generation, &state),
-            copy(server_reads, client_writes, Direction::ToClient, generation, &state),
+            copy(client_reads, server_writes, Direction::ToServer, generation, &state, &said),
+            copy(server_reads, client_writes, Direction::ToClient, generation, &state, &said),
         )
     };
     if ended.is_err() {
@@ -182,6 +205,7 @@ async fn copy(
     direction: Direction,
     generation: u64,
     state: &State,
+    said: &AtomicBool,
 ) -> Result<(), Cut> {
     let mut orders = state.orders.subscribe();
     let mut buffer = vec![0; BUFFER];
@@ -196,6 +220,7 @@ async fn copy(
         }
         // An order may have come while these bytes were read: they are held back too.
         may_pass(&mut orders, generation).await?;
+        words(state, direction, &buffer[..read], said)?;
         let (grant, last) = grant(state, direction, read);
         to.write_all(&buffer[..grant]).await.map_err(|_| Cut)?;
         state.progress.send_modify(|count| *count += 1);
@@ -213,6 +238,28 @@ async fn copy(
 async fn may_pass(orders: &mut watch::Receiver<Orders>, generation: u64) -> Result<(), Cut> {
     let now = orders.wait_for(|orders| !orders.stalled || orders.generation != generation).await.map_err(|_| Cut)?;
     if now.generation == generation { Ok(()) } else { Err(Cut) }
+}
+
+/// Looks for the words of `cut_at` in what a client says, and cuts there or before the first answer to them.
+fn words(state: &State, direction: Direction, bytes: &[u8], said: &AtomicBool) -> Result<(), Cut> {
+    let order = state.orders.borrow().cut_words.clone();
+    let Some((words, lost)) = order else { return Ok(()) };
+    let cut = match direction {
+        Direction::ToServer => {
+            let found = bytes.windows(words.len().max(1)).any(|window| window == words);
+            said.fetch_or(found, Ordering::SeqCst);
+            found && lost == Lost::Words
+        }
+        Direction::ToClient => said.load(Ordering::SeqCst),
+    };
+    if !cut {
+        return Ok(());
+    }
+    state.orders.send_modify(|orders| {
+        orders.generation += 1;
+        orders.cut_words = None;
+    });
+    Err(Cut)
 }
 
 /// How many of `read` bytes may pass, and whether they are the last ones before a cut.
@@ -276,6 +323,22 @@ mod tests {
         assert!(say(&mut one, b"0123456789").await.is_err());
         assert_eq!(proxy.passed(Direction::ToServer), before + 5);
         assert_eq!(say(&mut through(&proxy).await, b"0123456789").await.unwrap(), b"0123456789");
+    }
+
+    #[tokio::test]
+    async fn cuts_at_words_or_at_the_answer_to_them() {
+        let proxy = Tcp::start("127.0.0.1", echo().await).await;
+        for lost in [Lost::Words, Lost::Answer] {
+            let (mut one, mut other) = (through(&proxy).await, through(&proxy).await);
+            proxy.cut_at("COMMIT", lost);
+            assert_eq!(say(&mut one, b"BEGIN").await.unwrap(), b"BEGIN");
+            assert!(proxy.waits_for_words());
+            let before = proxy.passed(Direction::ToServer);
+            assert!(say(&mut one, b"COMMIT").await.is_err());
+            assert!(say(&mut other, b"a").await.is_err() && !proxy.waits_for_words());
+            assert_eq!(proxy.passed(Direction::ToServer) - before, if lost == Lost::Answer { 6 } else { 0 });
+            assert_eq!(say(&mut through(&proxy).await, b"COMMIT").await.unwrap(), b"COMMIT");
+        }
     }
 
     #[tokio::test]

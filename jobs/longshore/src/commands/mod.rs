@@ -4,4 +4,6 @@ pub mod completions;
 pub mod help;
 pub mod init;
 pub mod list;
+pub mod mark;
+pub mod rollback;
 pub mod show;

@@ -1,0 +1,85 @@
+//! Materialized views of a restored database.
+//!
+//! Owns filling them, each after those it reads from, several at a time, over sessions with the database's own search
+//! path: a view whose functions name tables without their schema cannot be filled by `pg_restore`, which empties the path
+//! (servers from version 17 on empty it themselves). Runs after grants, because a view is filled with its owner's rights,
+//! and before event triggers exist, which would fire. Refuses to fill a view that was empty at the source.
+
+use crate::failure::from_postgres;
+use crate::toc::{Contents, Entry};
+use engine::{Error, Kind};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::task::JoinSet;
+use tokio_postgres::Client;
+
+/// Views to fill, by entry: what each needs filled before, and its statement.
+#[derive(Debug, Default)]
+pub(crate) struct Refresh {
+    views: BTreeMap<i32, View>,
+}
+
+#[derive(Debug)]
+struct View {
+    needs: BTreeSet<i32>,
+    shown: String,
+    sql: String,
+}
+
+impl Refresh {
+    /// Chooses from the archive; `readable` says whether a statement can be sent over a session here.
+    pub fn plan(contents: &Contents, readable: impl Fn(&str) -> bool) -> Self {
+        let chosen = |entry: &&Entry| {
+            entry.kind == "MATERIALIZED VIEW DATA" && entry.definition.as_deref().is_some_and(&readable)
+        };
+        let entries: Vec<&Entry> = contents.entries.iter().filter(chosen).collect();
+        let ids: BTreeSet<i32> = entries.iter().map(|entry| entry.id).collect();
+        let view = |entry: &&Entry| {
+            let needs = entry.needs.iter().copied().filter(|id| ids.contains(id)).collect();
+            let sql = entry.definition.clone().unwrap_or_default();
+            (entry.id, View { needs, shown: format!("{}.{}", entry.schema, entry.tag), sql })
+        };
+        Self { views: entries.iter().map(view).collect() }
+    }
+
+    /// Ids of the entries that this fills.
+    pub fn contains(&self, id: i32) -> bool {
+        self.views.contains_key(&id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    /// Fills all views over the given sessions.
+    pub async fn run(mut self, sessions: Vec<Client>) -> Result<(), Error> {
+        let mut idle = sessions;
+        let mut running: JoinSet<Result<(i32, Client), Error>> = JoinSet::new();
+        while !self.views.is_empty() || !running.is_empty() {
+            while let Some((id, view)) = (!idle.is_empty()).then(|| self.ready()).flatten() {
+                if let Some(client) = idle.pop() {
+                    running.spawn(fill(client, id, view));
+                }
+            }
+            let Some(ended) = running.join_next().await else {
+                return Err(Error::new(Kind::Data, "materialized views need each other in a circle"));
+            };
+            let (id, client) = ended.map_err(|e| Error::new(Kind::Internal, "filling a view died").because(e))??;
+            self.views.values_mut().for_each(|view| {
+                view.needs.remove(&id);
+            });
+            idle.push(client);
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self) -> Option<(i32, View)> {
+        let id = self.views.iter().find(|(_, view)| view.needs.is_empty()).map(|(id, _)| *id)?;
+        self.views.remove_entry(&id)
+    }
+}
+
+async fn fill(client: Client, id: i32, view: View) -> Result<(i32, Client), Error> {
+    let filled = client.batch_execute(&view.sql).await;
+    filled.map_err(from_postgres(format!("fill materialized view {}", view.shown)))?;
+    Ok((id, client))
+}
