@@ -4,18 +4,20 @@
 //! `pg_restore`, which alone write schema. Promises that what is read belongs to one moment and is complete, or an error
 //! naming the object. Refuses to keep rows: they pass through.
 //!
-//! The reading side is `source` (and `snapshot`, `catalog`, `needs`, `unsupported`, `segments`, `reader`, `dump`); the writing side is
-//! `target` (and `preflight`, `roles`, `ownership`, `database`, `archive`, `loader`, `scratch`, `scripts`); who may be replaced and
-//! how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
+//! The reading side is `source` (and `snapshot`, `catalog`, `needs`, `privileges`, `unsupported`, `segments`, `reader`, `dump`,
+//! `globals`); the writing side is `target` (and `preflight`, `roles`, `ownership`, `database`, `archive`, `loader`, `scratch`,
+//! `scripts`); who may be replaced and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
 
 mod archive;
 mod builds;
 mod catalog;
 mod connection;
 mod database;
+mod databases;
 mod dump;
 mod endpoint;
 mod failure;
+mod globals;
 mod guard;
 mod large_objects;
 mod loader;
@@ -23,7 +25,9 @@ mod mark;
 mod marker;
 mod needs;
 mod ownership;
+mod pooler;
 mod preflight;
+mod privileges;
 mod quote;
 mod reader;
 mod refresh;
@@ -36,6 +40,7 @@ mod sessions;
 mod snapshot;
 mod source;
 mod special;
+mod standby;
 mod statistics;
 mod swap;
 mod target;
@@ -44,7 +49,9 @@ mod toc;
 mod tools;
 mod unsupported;
 
+pub use databases::Found;
 pub use endpoint::Endpoint;
+pub use globals::{GLOBALS, Globals, Membership, PasswordHash, Role, RoleSetting, Tablespace};
 pub use mark::mark;
 pub use rollback::rollback;
 pub use source::PostgresSource;

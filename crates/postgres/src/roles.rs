@@ -1,10 +1,11 @@
 //! Roles at the target: who restores, what that role may do, and which roles are made.
 //!
 //! Owns the questions about roles that decide whether a restore can end well, and `CREATE ROLE` for those that are missing
-//! when that was asked for. Promises that nothing is made here before every check has passed. Refuses to give a role that it
-//! makes the right to log in: whoever may connect to the copy is the operator's to decide.
+//! when that was asked for. Promises that nothing is made here before every check has passed. Refuses to give a role more than
+//! the backup's globals say: without them, it may not even log in.
 
 use crate::failure::from_postgres;
+use crate::globals::Globals;
 use crate::preflight::Cleared;
 use crate::quote::{ident, shown_name};
 use engine::{Error, Kind};
@@ -106,16 +107,20 @@ pub(crate) fn grant_text(roles: &[String], to: &str, major: u32) -> String {
     format!("GRANT {} TO {}{options}", roles.join(", "), shown_name(to))
 }
 
-/// The statements that make roles: the one place that knows what a made role is like.
-fn create_statements(missing: &BTreeSet<String>) -> Vec<String> {
-    missing.iter().map(|role| format!("CREATE ROLE {} NOLOGIN", ident(role))).collect()
-}
-
 /// Makes the missing roles, all or none, and lets the roles that restore hand things to those that will own something. They
-/// outlive the restore, however it ends. Returns the note that says so.
-pub(crate) async fn create(client: &Client, major: u32, cleared: &Cleared) -> Result<String, Error> {
+/// outlive the restore, however it ends. Returns the notes that say so, and what could not be given to them.
+pub(crate) async fn create(
+    client: &Client,
+    major: u32,
+    cleared: &Cleared,
+    globals: Option<&Globals>,
+) -> Result<Vec<String>, Error> {
     let (restorer, missing) = (&cleared.restorer, &cleared.missing_roles);
-    let mut sql = create_statements(missing);
+    let superuser = restorer.login.superuser;
+    let mut sql = match globals {
+        Some(globals) => globals.create_statements(missing, superuser),
+        None => missing.iter().map(|role| format!("CREATE ROLE {} NOLOGIN", ident(role))).collect(),
+    };
     let members: BTreeSet<&str> = [&restorer.login, &restorer.acting]
         .into_iter()
         .filter(|role| !role.superuser)
@@ -132,5 +137,8 @@ pub(crate) async fn create(client: &Client, major: u32, cleared: &Cleared) -> Re
     tried.map_err(from_postgres("make the missing roles"))?;
     let names = missing.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     tracing::info!("made the missing roles {names}");
-    Ok(format!("made roles that were missing, without login; they stay even if this restore fails: {names}"))
+    let how = if globals.is_some() { "as the backup's globals say" } else { "without login" };
+    let mut notes = vec![format!("made roles that were missing, {how}; they stay even if this restore fails: {names}")];
+    notes.extend(globals.map(|globals| globals.creation_notes(missing, superuser)).unwrap_or_default());
+    Ok(notes)
 }

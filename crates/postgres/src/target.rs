@@ -12,9 +12,11 @@ use crate::database::Setting;
 use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
+use crate::globals::{GLOBALS, Globals};
 use crate::large_objects;
 use crate::loader::SegmentLoader;
 use crate::ownership::{self, About};
+use crate::pooler;
 use crate::preflight::{self, Cleared};
 use crate::quote::{ident, qualified};
 use crate::reader::{Readable, SegmentReader};
@@ -46,6 +48,7 @@ pub struct PostgresTarget {
     contents: Contents,
     /// What the checks found out.
     cleared: Cleared,
+    globals: Option<Globals>,
     tables: Arc<BTreeMap<StreamName, Table>>,
     builds: Arc<Builds>,
     refresh: Refresh,
@@ -64,8 +67,10 @@ impl PostgresTarget {
         let catalog = Document::find(documents, CATALOG).ok_or_else(|| missing(CATALOG))?;
         let archive = Document::find(documents, ARCHIVE).ok_or_else(|| missing(ARCHIVE))?;
         let catalog = Catalog::parse(&catalog.bytes)?;
+        pooler::refuse_any(&endpoint).await?;
         scripts::refuse_commands(&options.before_publish)?;
         let contents = Contents::parse(&archive.bytes)?;
+        let globals = Document::find(documents, GLOBALS).map(|it| Globals::parse(&it.bytes)).transpose()?;
         let mut scratch = Scratch::plan(endpoint.clone(), &catalog, &options).await?;
         let major = scratch.major();
         assert_version(&catalog, major, &endpoint)?;
@@ -92,6 +97,7 @@ impl PostgresTarget {
             catalog,
             contents,
             cleared,
+            globals,
             tables: Arc::new(tables),
             builds: Arc::new(builds),
             refresh,
@@ -180,11 +186,12 @@ impl PostgresTarget {
     }
 
     /// Makes the roles that are missing, if that was asked for: the checks have passed, and the copy's grants need them.
-    async fn create_roles(&self) -> Result<Option<String>, Error> {
+    async fn create_roles(&self) -> Result<Vec<String>, Error> {
         if self.cleared.missing_roles.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        roles::create(self.scratch.maintenance(), self.scratch.major(), &self.cleared).await.map(Some)
+        let (client, major) = (self.scratch.maintenance(), self.scratch.major());
+        roles::create(client, major, &self.cleared, self.globals.as_ref()).await
     }
 
     /// Gives the copy to the role that everything is done as.
