@@ -262,7 +262,7 @@ async fn a_locale_that_the_machine_lacks_is_named() {
     road.assert_nothing_made("postgres").await;
 }
 
-/// A database with a slot or a subscription may be empty and is not free to be replaced.
+/// A database with a slot or a subscription may be empty and is not free to be replaced: it takes a mark, like data.
 #[tokio::test]
 async fn an_empty_target_with_a_slot_or_a_subscription_is_refused() {
     let db = postgres(15).await.create_database().await;
@@ -272,11 +272,11 @@ async fn an_empty_target_with_a_slot_or_a_subscription_is_refused() {
     let server = Arc::new(own(15, &[("wal_level", "logical")]).await);
     let theirs = server.create_database().await;
     theirs.exec("select pg_create_logical_replication_slot('kept', 'pgoutput')").await;
-    assert_failed(place.restore(&theirs.url()).run().await, 73, "replication slot kept");
+    assert_failed(place.restore(&theirs.url()).run().await, 77, "replication slot kept");
     assert_eq!(theirs.value("select count(*) from pg_replication_slots").await, "1");
     theirs.exec("select pg_drop_replication_slot('kept')").await;
     theirs.exec("create subscription follows connection 'host=nowhere' publication p with (connect = false)").await;
-    assert_failed(place.restore(&theirs.url()).run().await, 73, "subscription follows");
+    assert_failed(place.restore(&theirs.url()).run().await, 77, "subscription follows");
     assert_eq!(theirs.value("select count(*) from pg_subscription").await, "1");
     theirs.exec("alter subscription follows set (slot_name = none)").await;
     theirs.exec("drop subscription follows").await;

@@ -6,8 +6,8 @@
 
 use crate::database::Properties;
 use crate::failure::from_postgres;
-use crate::needs::Needs;
 use crate::large_objects::{self, LargeObjects};
+use crate::needs::Needs;
 use crate::quote::{ident, qualified, shown};
 use crate::segments::Range;
 use crate::special;

@@ -348,7 +348,7 @@ async fn look(
         return Err(not_empty(target, &what));
     }
     guard::assert_not_source(client, &live, target, catalog, options).await?;
-    guard::assert_marked(&live.marks, target)?;
+    guard::assert_marked(&live.marks, target, &what)?;
     live.assert_ours(target)?;
     assert_nothing_prepared(client, live.oid, target).await?;
     Ok(There::Full(live))

@@ -61,7 +61,7 @@ pub struct RestoreArgs {
     /// Do everything as this role: the database belongs to it, and with --no-owner all that is in it
     #[arg(long, value_name = "ROLE")]
     pub role: Option<String>,
-    /// Make the roles that the backup needs and the target's server lacks, without login; they stay
+    /// Make the roles that the backup needs and the target's server lacks: as its globals say, else without login; they stay
     #[arg(long)]
     pub create_missing_roles: bool,
     /// Connections that load at the same time, and indexes built at the same time
