@@ -97,6 +97,9 @@ pub(crate) async fn restore(tool: &Tool, endpoint: &Endpoint, restore: &Restore<
     if restore.no_owner {
         command = command.args(["--no-owner", "--no-acl"]);
     }
+    if let Some(role) = &endpoint.acting_role {
+        command = command.arg(format!("--role={role}"));
+    }
     let failed = |e| from_tool(what, e);
     let mut child = endpoint.lend(command.arg(restore.archive)).and_then(process::Command::spawn).map_err(failed)?;
     child.wait().await.map_err(failed)?;

@@ -4,9 +4,9 @@
 //! `pg_restore`, which alone write schema. Promises that what is read belongs to one moment and is complete, or an error
 //! naming the object. Refuses to keep rows: they pass through.
 //!
-//! The reading side is `source` (and `snapshot`, `catalog`, `unsupported`, `segments`, `reader`, `dump`, `globals`); the
-//! writing side is `target` (and `database`, `archive`, `loader`, `scratch`, `scripts`); who may be replaced and how names are
-//! exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
+//! The reading side is `source` (and `snapshot`, `catalog`, `needs`, `privileges`, `unsupported`, `segments`, `reader`, `dump`,
+//! `globals`); the writing side is `target` (and `preflight`, `roles`, `ownership`, `database`, `archive`, `loader`, `scratch`,
+//! `scripts`); who may be replaced and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
 
 mod archive;
 mod builds;
@@ -23,11 +23,15 @@ mod large_objects;
 mod loader;
 mod mark;
 mod marker;
+mod needs;
+mod ownership;
 mod pooler;
+mod preflight;
 mod privileges;
 mod quote;
 mod reader;
 mod refresh;
+mod roles;
 mod rollback;
 mod scratch;
 mod scripts;
