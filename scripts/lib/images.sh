@@ -43,6 +43,12 @@ make_postgres() {
     make_image "postgres:$major" "$root/tests/images/postgres" "BASE=$image_prefix/base:$suite" "MAJOR=$major"
 }
 
+# There is no official image of it: this one is made on every machine, wherever the others come from.
+make_pgbouncer() {
+    if [ "$1" = local ]; then make_base bookworm; fi
+    make_image pgbouncer:latest "$root/tests/images/pgbouncer" "BASE=debian:bookworm-slim"
+}
+
 make_minio() {
     make_base bookworm
     local context=$cache/context/minio binary=$cache/bin/minio-$minio_version

@@ -6,6 +6,7 @@ mod kill;
 mod objects;
 mod schema;
 mod server;
+mod standby;
 mod swap;
 mod swap_sessions;
 mod target;

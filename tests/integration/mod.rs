@@ -1,14 +1,20 @@
 //! What the product does.
 
+mod all_databases;
 mod before_swap;
 mod bounds;
 mod cli;
 mod consistency;
+mod globals;
 mod guards;
 mod layout;
+mod limits;
+mod poolers;
+mod readers;
 mod road;
 mod secrets;
 mod special;
+mod standby;
 mod stores;
 mod swap;
 mod traps;

@@ -5,6 +5,7 @@
 
 use engine::{Conclusion, Document, Error, Kind, Marked, Source, SourceOptions, Target, TargetOptions};
 use postgres::{Endpoint, PostgresSource, PostgresTarget};
+pub use postgres::{Found, GLOBALS, Globals};
 
 /// A database's address, parsed.
 #[derive(Debug, Clone)]
@@ -43,6 +44,21 @@ impl Address {
     pub fn server(&self) -> String {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.server(),
+        }
+    }
+
+    /// All databases of its server, sorted by name, with the reason for each that is not to be backed up.
+    pub async fn databases(&self) -> Result<Vec<Found>, Error> {
+        match &self.0 {
+            Driver::Postgres(endpoint) => endpoint.databases().await,
+        }
+    }
+
+    /// Another database of the same server, with the same credentials.
+    #[must_use]
+    pub fn of_database(&self, name: &str) -> Self {
+        match &self.0 {
+            Driver::Postgres(endpoint) => Self(Driver::Postgres(endpoint.of_database(name))),
         }
     }
 

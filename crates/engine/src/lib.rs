@@ -13,6 +13,6 @@ mod target;
 
 pub use digest::{Digest, DigestParseError, row_hash};
 pub use error::{Error, Kind};
-pub use source::{About, Document, Plan, Reader, RowSink, SinkError, Source, SourceOptions};
+pub use source::{About, Document, GlobalsWanted, Plan, Reader, RowSink, SinkError, Source, SourceOptions};
 pub use stream::{RowFormat, Segment, StreamName, StreamPlan};
 pub use target::{Build, Conclusion, Loader, Marked, Mode, Script, Target, TargetOptions};

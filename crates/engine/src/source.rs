@@ -21,6 +21,33 @@ pub struct About {
     pub database: String,
     /// Host and port, without credentials.
     pub server: String,
+    /// What the operator should know about this backup: what was left out, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Whether the server's roles are kept with it; absent when they are not.
+    #[serde(default, skip_serializing_if = "GlobalsWanted::is_no")]
+    pub globals: GlobalsWanted,
+}
+
+/// Whether what belongs to the server and not to one database (roles, memberships) is kept with a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GlobalsWanted {
+    /// Not at all.
+    #[default]
+    No,
+    /// Roles without their passwords.
+    WithoutPasswords,
+    /// Roles with the hashes of their passwords.
+    WithPasswords,
+}
+
+impl GlobalsWanted {
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_no(&self) -> bool {
+        *self == Self::No
+    }
 }
 
 /// What a caller may ask of a source.
@@ -37,6 +64,8 @@ pub struct SourceOptions {
     pub boundaries: BTreeMap<String, u64>,
     /// Directory of the vendor's tools; the usual places when `None`.
     pub tools: Option<PathBuf>,
+    /// Whether the server's roles are read as well.
+    pub globals: GlobalsWanted,
 }
 
 /// A part of the catalog that is kept as bytes: a JSON description, the vendor's own schema archive.

@@ -44,6 +44,9 @@ pub(crate) struct Table {
     /// How its rows are read and loaded, where that is not as of any other table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub special: Option<Special>,
+    /// Its rows are not in the backup, on purpose: the backup's notes say why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_left_out: bool,
 }
 
 /// Tables whose rows go another way than one table's rows into the same table.
@@ -154,7 +157,7 @@ impl Table {
     /// Whether it has a stream of its own.
     pub fn has_rows(&self) -> bool {
         match self.special {
-            None => self.kind == "r",
+            None => self.kind == "r" && !self.rows_left_out,
             Some(Special::Leaf) => false,
             Some(Special::Extension { .. }) => self.kind == "r",
             Some(Special::Root | Special::LargeObjects { .. }) => true,
@@ -239,7 +242,7 @@ impl Catalog {
 }
 
 /// Objects that belong to the user: not the system's, not temporary, not an extension's (`CREATE EXTENSION` makes those).
-const USERS_OWN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+pub(crate) const USERS_OWN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
      AND n.nspname !~ '^pg_(toast_)?temp_' AND c.relpersistence <> 't' \
      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
      AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')";
@@ -297,6 +300,7 @@ fn table(row: &Row, columns: &mut BTreeMap<u32, Vec<Column>>) -> Table {
         table_bytes: bytes(8),
         columns: columns.remove(&oid).unwrap_or_default(),
         special: None,
+        rows_left_out: false,
     }
 }
 
@@ -324,8 +328,8 @@ const SEQUENCE_BATCH: usize = 100;
 /// which is what the vendor's dump does too.
 pub(crate) async fn read_sequences(client: &Client) -> Result<Vec<Sequence>, Error> {
     let sql = format!(
-        "SELECT c.oid, n.nspname, c.relname, c.oid IN ({DECLARED}) FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        "SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery(), \
+         c.oid IN ({DECLARED}) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'S' AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
          ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
     );
@@ -333,6 +337,11 @@ pub(crate) async fn read_sequences(client: &Client) -> Result<Vec<Sequence>, Err
     let mut sequences = Vec::with_capacity(rows.len());
     for batch in rows.chunks(SEQUENCE_BATCH) {
         let one = |(number, row): (usize, &Row)| {
+            if row.get(3) {
+                // A standby does not have it, as it does not have its table's rows: it begins anew.
+                let oid: u32 = row.get(0);
+                return format!("SELECT {number}, seqstart, false FROM pg_catalog.pg_sequence WHERE seqrelid = {oid}");
+            }
             format!("SELECT {number}, last_value, is_called FROM {}", qualified(row.get(1), row.get(2)))
         };
         let sql = batch.iter().enumerate().map(one).collect::<Vec<_>>().join(" UNION ALL ");
@@ -346,7 +355,7 @@ pub(crate) async fn read_sequences(client: &Client) -> Result<Vec<Sequence>, Err
                     name: row.get(2),
                     last_value: value.get(1),
                     is_called: value.get(2),
-                    of_extension: row.get(3),
+                    of_extension: row.get(4),
                 });
             }
         }
@@ -427,6 +436,7 @@ pub(crate) mod tests {
             table_bytes: 0,
             columns: Vec::new(),
             special: None,
+            rows_left_out: false,
         }
     }
 }

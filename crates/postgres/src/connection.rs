@@ -1,13 +1,16 @@
 //! Connections: one session on the server, with every setting pinned that changes what rows look like.
 //!
 //! Owns connecting and the settings. Promises that rows read over any of these sessions have the same text on every server and
-//! at every time, that no timeout of the role's or the database's cuts a backup short, and that a dead peer is noticed.
+//! at every time, that no timeout of the role's or the database's cuts a backup short, that a dead peer is noticed, and that a
+//! session which is given up does not go on in the background.
 
 use crate::endpoint::{Endpoint, TlsMode};
 use crate::failure::from_postgres;
 use crate::tls;
 use engine::{Error, Kind};
+use std::ops::Deref;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config};
 
@@ -49,8 +52,57 @@ pub(crate) enum Purpose {
     Write,
 }
 
+/// A session that ends at the server, too, when it is dropped. A driver's client that is dropped in the middle of a COPY
+/// would go on receiving until the last row; that is cut off here, after a moment for saying goodbye.
+pub(crate) struct Session {
+    client: Client,
+    /// Dropped with the session: the task that drives the connection sees it.
+    _alive: Option<oneshot::Sender<()>>,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl From<Client> for Session {
+    fn from(client: Client) -> Self {
+        Self { client, _alive: None }
+    }
+}
+
+/// How long a dropped session may take to end by itself.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// As [`connect`], for a session that may be given up in the middle of its work.
+pub(crate) async fn connect_session(
+    endpoint: &Endpoint,
+    purpose: Purpose,
+    lock_timeout_seconds: u64,
+) -> Result<Session, Error> {
+    let (alive, dropped) = oneshot::channel();
+    let client = dial(endpoint, None, Some(dropped)).await?;
+    prepare(&client, endpoint, purpose, lock_timeout_seconds).await?;
+    Ok(Session { client, _alive: Some(alive) })
+}
+
 /// Connects and pins the settings. `lock_timeout_seconds` bounds waits for locks; 0 waits for ever.
 pub(crate) async fn connect(endpoint: &Endpoint, purpose: Purpose, lock_timeout_seconds: u64) -> Result<Client, Error> {
+    let client = dial(endpoint, None, None).await?;
+    prepare(&client, endpoint, purpose, lock_timeout_seconds).await?;
+    Ok(client)
+}
+
+/// Connects and changes nothing. `options` are settings of the server's for the start of the session; the connection is cut
+/// soon after `dropped` says that nobody wants it any more.
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    options: Option<&str>,
+    dropped: Option<oneshot::Receiver<()>>,
+) -> Result<Client, Error> {
     let mut config = Config::new();
     config
         .host(&endpoint.host)
@@ -71,15 +123,38 @@ pub(crate) async fn connect(endpoint: &Endpoint, purpose: Purpose, lock_timeout_
     if let Some(password) = &endpoint.password {
         config.password(password.as_str());
     }
+    if let Some(options) = options {
+        config.options(options);
+    }
     let what = format!("connect to {endpoint}");
     let (client, connection) = config.connect(tls::connector(endpoint)?).await.map_err(from_postgres(what))?;
-    // The connection task ends when the client is dropped or the server goes away; whoever waits on the client then
-    // sees the error, so there is nothing to report here.
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let mut connection = std::pin::pin!(connection);
+        let dropped = async {
+            match dropped {
+                // Nothing is ever sent: this ends when the other side is dropped.
+                Some(dropped) => drop(dropped.await),
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = dropped => tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(())),
+        };
+        // The connection also ends when the server goes away; whoever waits on the client then sees the error.
+        if let Err(error) = ended {
             tracing::debug!(%error, "a database connection ended");
         }
     });
+    Ok(client)
+}
+
+async fn prepare(
+    client: &Client,
+    endpoint: &Endpoint,
+    purpose: Purpose,
+    lock_timeout_seconds: u64,
+) -> Result<(), Error> {
     let mut sql: String = SETTINGS.iter().map(|(name, value)| format!("SET {name} = '{value}';")).collect();
     // Known from version 17 on: set where it exists.
     sql.push_str("SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';");
@@ -90,8 +165,7 @@ pub(crate) async fn connect(endpoint: &Endpoint, purpose: Purpose, lock_timeout_
     if purpose == Purpose::Read {
         sql.push_str(RANGE_SCANS);
     }
-    client.batch_execute(&sql).await.map_err(from_postgres(format!("prepare the session with {endpoint}")))?;
-    Ok(client)
+    client.batch_execute(&sql).await.map_err(from_postgres(format!("prepare the session with {endpoint}")))
 }
 
 /// The server's major version, such as 15.

@@ -164,18 +164,22 @@ impl Properties {
 }
 
 fn setting_statements(setting: &Setting, database: &str) -> Vec<String> {
-    let name = setting.name.split('.').map(ident).collect::<Vec<_>>().join(".");
     let whose = match &setting.role {
         Some(role) => format!("ALTER ROLE {} IN DATABASE {database}", ident(role)),
         None => format!("ALTER DATABASE {database}"),
     };
-    if QUOTED_LISTS.contains(&setting.name.as_str()) {
+    set_statements(&setting.name, &setting.value, &whose)
+}
+
+/// The statements that give a setting to whom `whose` (`ALTER ROLE …`, `ALTER DATABASE …`) names.
+pub(crate) fn set_statements(name: &str, value: &str, whose: &str) -> Vec<String> {
+    let quoted = name.split('.').map(ident).collect::<Vec<_>>().join(".");
+    if QUOTED_LISTS.contains(&name) {
         // Setting it here first and saying FROM CURRENT lets the server do its own quoting.
-        let here =
-            format!("SELECT pg_catalog.set_config({}, {}, false)", literal(&setting.name), literal(&setting.value));
-        return vec![here, format!("{whose} SET {name} FROM CURRENT"), format!("RESET {name}")];
+        let here = format!("SELECT pg_catalog.set_config({}, {}, false)", literal(name), literal(value));
+        return vec![here, format!("{whose} SET {quoted} FROM CURRENT"), format!("RESET {quoted}")];
     }
-    vec![format!("{whose} SET {name} TO {}", literal(&setting.value))]
+    vec![format!("{whose} SET {quoted} TO {}", literal(value))]
 }
 
 async fn read_grants(client: &Client, oid: u32) -> Result<Vec<Grant>, Error> {

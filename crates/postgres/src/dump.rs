@@ -65,6 +65,7 @@ impl SchemaDump {
     ) -> Result<Self, Error> {
         let folder = private_folder()?;
         let wait = lock_timeout_seconds.saturating_mul(1000);
+        // The program takes timeouts off by itself; PGOPTIONS, which could do it from the start, is refused by poolers.
         let command = process::Command::new(&tool.program)
             .args(["--format=custom", "--compress=0", "--section=pre-data", "--section=post-data", "--no-password"])
             // Large objects go the way of rows; in some versions this would put them among the schema.
@@ -73,11 +74,7 @@ impl SchemaDump {
             .arg(format!("--snapshot={}", snapshot.id))
             .arg(format!("--lock-wait-timeout={wait}"))
             .arg("--file")
-            .arg(folder.path().join("schema"))
-            .env(
-                "PGOPTIONS",
-                "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0",
-            );
+            .arg(folder.path().join("schema"));
         let failed = |e| from_tool("dump the schema", e);
         // A name by which its session is found on the server; a snapshot's id is unique there.
         let session = format!("longshore schema {}", snapshot.id);

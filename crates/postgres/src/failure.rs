@@ -3,6 +3,7 @@
 //! Owns the mapping from SQLSTATE to a kind. Promises that a message names the object the server named, and that row content
 //! does not leak: the server's DETAIL and CONTEXT quote rows, so they are left out here and cut from the tools' output.
 
+use crate::{pooler, standby};
 use engine::{Error, Kind};
 use tokio_postgres::error::SqlState;
 
@@ -25,6 +26,12 @@ pub(crate) fn map(what: &str, error: &tokio_postgres::Error) -> Error {
         if let Some(name) = name.filter(|name| !db.message().contains(name)) {
             text.push_str(&format!(" ({kind} {name})"));
         }
+    }
+    if pooler::is_poolers(db.code().code(), db.message()) {
+        return Error::new(Kind::Config, text).hint(pooler::ADVICE);
+    }
+    if standby::is_conflict(db.message()) {
+        return Error::new(Kind::Unavailable, text).hint(standby::ADVICE);
     }
     let error = Error::new(kind_of(db.code()), text);
     match hint_of(db.code()) {
@@ -109,11 +116,15 @@ pub(crate) fn from_tool(what: &str, error: process::Error) -> Error {
         process::Error::Failed { program, status, stderr_tail } => {
             let said = without_rows(&stderr_tail);
             let kind = match status {
+                _ if pooler::says_pooler(&stderr_tail) => Kind::Config,
+                _ if standby::is_conflict(&stderr_tail) => Kind::Unavailable,
                 process::Status::Signal(_) => Kind::Unavailable,
                 process::Status::Code(_) => kind_of_tool(&stderr_tail),
             };
             let error = Error::new(kind, format!("{what}: {program} ended with {status}{said}"));
             match (kind, stderr_tail.contains("default_tablespace")) {
+                _ if pooler::says_pooler(&stderr_tail) => error.hint(pooler::ADVICE),
+                _ if standby::is_conflict(&stderr_tail) => error.hint(standby::ADVICE),
                 (Kind::Config, true) => error.hint("make that tablespace on the target's server"),
                 (Kind::Refused, _) => error.hint("use a superuser, or restore with --no-owner"),
                 _ => error,

@@ -74,6 +74,7 @@ pub(crate) async fn read(client: &Client) -> Result<Option<(Table, LargeObjects)
         table_bytes: u64::try_from(row.get::<_, i64>(1)).unwrap_or_default(),
         columns: vec![column("object", "oid"), column("piece", "bigint"), column("data", "bytea")],
         special: Some(Special::LargeObjects { piece_bytes: PIECE_BYTES }),
+        rows_left_out: false,
     };
     let objects = LargeObjects {
         runs: read_runs(client).await?,

@@ -4,23 +4,27 @@
 //! `pg_restore`, which alone write schema. Promises that what is read belongs to one moment and is complete, or an error
 //! naming the object. Refuses to keep rows: they pass through.
 //!
-//! The reading side is `source` (and `snapshot`, `catalog`, `unsupported`, `segments`, `reader`, `dump`); the writing side is
-//! `target` (and `database`, `archive`, `loader`, `scratch`, `scripts`); who may be replaced and how names are exchanged is in
-//! `guard`, `marker`, `swap`, `sessions` and `rollback`.
+//! The reading side is `source` (and `snapshot`, `catalog`, `unsupported`, `segments`, `reader`, `dump`, `globals`); the
+//! writing side is `target` (and `database`, `archive`, `loader`, `scratch`, `scripts`); who may be replaced and how names are
+//! exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
 
 mod archive;
 mod builds;
 mod catalog;
 mod connection;
 mod database;
+mod databases;
 mod dump;
 mod endpoint;
 mod failure;
+mod globals;
 mod guard;
 mod large_objects;
 mod loader;
 mod mark;
 mod marker;
+mod pooler;
+mod privileges;
 mod quote;
 mod reader;
 mod refresh;
@@ -32,6 +36,7 @@ mod sessions;
 mod snapshot;
 mod source;
 mod special;
+mod standby;
 mod statistics;
 mod swap;
 mod target;
@@ -40,7 +45,9 @@ mod toc;
 mod tools;
 mod unsupported;
 
+pub use databases::Found;
 pub use endpoint::Endpoint;
+pub use globals::{GLOBALS, Globals, Membership, PasswordHash, Role, RoleSetting, Tablespace};
 pub use mark::mark;
 pub use rollback::rollback;
 pub use source::PostgresSource;

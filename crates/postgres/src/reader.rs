@@ -5,6 +5,7 @@
 //! Waiting instead would wait for ever: for someone who waits for us. Promises one call per row, in page order.
 
 use crate::catalog::Table;
+use crate::connection::Session;
 use crate::dump::DumpFailure;
 use crate::failure::{from_postgres, map};
 use crate::segments::Range;
@@ -26,18 +27,23 @@ pub(crate) struct Readable {
 
 /// Reads segments over a session of its own.
 pub(crate) struct SegmentReader {
-    client: Client,
+    client: Session,
     readable: Arc<Readable>,
     /// The session that holds every table's lock, where there is one.
-    leader: Option<Arc<Mutex<Client>>>,
+    leader: Option<Arc<Mutex<Session>>>,
     locked: HashSet<StreamName>,
     /// Whether the vendor's dump has failed: reading on would be for nothing.
     dump: DumpFailure,
 }
 
 impl SegmentReader {
-    pub fn new(client: Client, readable: Arc<Readable>, leader: Option<Arc<Mutex<Client>>>, dump: DumpFailure) -> Self {
-        Self { client, readable, leader, locked: HashSet::new(), dump }
+    pub fn new(
+        client: impl Into<Session>,
+        readable: Arc<Readable>,
+        leader: Option<Arc<Mutex<Session>>>,
+        dump: DumpFailure,
+    ) -> Self {
+        Self { client: client.into(), readable, leader, locked: HashSet::new(), dump }
     }
 
     /// Locks the table without waiting; false when somebody is in the way.

@@ -8,6 +8,7 @@ use crate::connection::major_version;
 use crate::endpoint::Endpoint;
 use crate::guard::{self, Live};
 use crate::marker::{Aside, replaced};
+use crate::pooler;
 use crate::scratch::{assert_short_enough, connect_maintenance};
 use crate::sessions::assert_nothing_prepared;
 use crate::swap::{Direction, Exchange, Stop, what_stays};
@@ -22,6 +23,7 @@ use engine::{Conclusion, Error, Kind};
 pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<Conclusion, Error> {
     assert_short_enough(endpoint, &format!("{}__old_{run}", endpoint.database()))?;
     guard::assert_not_the_servers_own(endpoint)?;
+    pooler::refuse_any(endpoint).await?;
     let client = connect_maintenance(endpoint).await?;
     let major = major_version(&client).await?;
     let asides = replaced(&client, endpoint.database()).await?;

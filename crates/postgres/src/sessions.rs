@@ -111,7 +111,7 @@ impl Inside {
     /// Adds to an error how many sessions were ended, if any were.
     pub fn tell(&self, mut error: Error) -> Error {
         if !self.ended.is_empty() {
-            error.what = format!("{} ({} were ended)", error.what, sessions(self.ended.len()));
+            error.what = format!("{} (ended {} on the way)", error.what, sessions(self.ended.len()));
         }
         error
     }
@@ -126,7 +126,7 @@ impl Inside {
             *whose.entry(name).or_default() += 1;
         }
         let whose: Vec<String> = whose.iter().map(|(name, number)| format!("{number} of {name}")).collect();
-        vec![format!("{} in the replaced database were ended: {}", sessions(self.ended.len()), listed(&whose))]
+        vec![format!("ended {} in the replaced database: {}", sessions(self.ended.len()), listed(&whose))]
     }
 }
 

@@ -1,22 +1,24 @@
 //! The source: a PostgreSQL database at one moment.
 //!
-//! Owns the order of a backup's reading side: find `pg_dump`; connect; lock, then snapshot; refuse what cannot be
-//! carried; start `pg_dump` in the snapshot; read the catalog; cut segments. And at the end: the dump has ended well, its
-//! list of tables and sequences is ours, the snapshot still lives, counts agree. Only then are the documents handed over.
+//! Owns the order of a backup's reading side: connect, to a server and not to a pooler; find `pg_dump`; may everything be
+//! read?; lock, then snapshot; refuse what cannot be carried; start `pg_dump` in the snapshot; read the catalog; cut
+//! segments. And at the end: the dump has ended well, its list of tables and sequences is ours, the snapshot still lives,
+//! counts agree. Only then are the documents handed over.
 
-use crate::archive;
+use crate::archive::{self, Archive};
 use crate::catalog::{self, ARCHIVE, CATALOG, Catalog, RowFormatRecord};
-use crate::connection::{Purpose, RANGE_SCANS, connect, major_version};
+use crate::connection::{Purpose, RANGE_SCANS, Session, connect, connect_session, major_version};
 use crate::database::Properties;
 use crate::dump::SchemaDump;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
+use crate::globals::{GLOBALS, Globals};
 use crate::reader::{Readable, SegmentReader};
 use crate::snapshot::{self, Snapshot};
 use crate::tools::{self, Tool};
-use crate::{large_objects, segments, unsupported};
+use crate::{large_objects, pooler, privileges, segments, standby, unsupported};
 use async_trait::async_trait;
-use engine::{About, Document, Error, Kind, Plan, Reader, Segment, Source, SourceOptions, StreamPlan};
+use engine::{About, Document, Error, GlobalsWanted, Kind, Plan, Reader, Segment, Source, SourceOptions, StreamPlan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -32,11 +34,12 @@ pub struct PostgresSource {
     endpoint: Endpoint,
     about: About,
     plan: Plan,
-    leader: Arc<Mutex<Client>>,
+    leader: Arc<Mutex<Session>>,
     snapshot: Snapshot,
     catalog: Catalog,
     readable: Arc<Readable>,
     dump: SchemaDump,
+    globals: Option<Globals>,
     cross_count: bool,
     lock_timeout_seconds: u64,
 }
@@ -44,7 +47,8 @@ pub struct PostgresSource {
 impl PostgresSource {
     /// Connects, locks, takes the snapshot and plans. Every table is locked against change from here on.
     pub async fn open(endpoint: Endpoint, options: &SourceOptions) -> Result<Self, Error> {
-        let leader = connect(&endpoint, Purpose::Lead, options.lock_timeout_seconds).await?;
+        pooler::refuse_shared(&endpoint).await?;
+        let leader = connect_session(&endpoint, Purpose::Lead, options.lock_timeout_seconds).await?;
         let major = major_version(&leader).await?;
         if major < OLDEST {
             return Err(Error::new(
@@ -55,8 +59,9 @@ impl PostgresSource {
         let folder = options.tools.as_deref();
         let pg_dump = tools::find("pg_dump", major, folder).await?;
         assert_restorable(&pg_dump, major)?;
+        privileges::assert_readable(&leader, major).await?;
         let mut tries = 0;
-        let (snapshot, dump, catalog) = loop {
+        let (snapshot, dump, mut catalog) = loop {
             tries += 1;
             match begin(&endpoint, &leader, major, &pg_dump, options.lock_timeout_seconds).await {
                 // Somebody came between our locks and pg_dump's: they go first, and we start over.
@@ -67,7 +72,10 @@ impl PostgresSource {
                 other => break other?,
             }
         };
-        let about = about(&endpoint, &catalog);
+        let globals = Globals::read(&leader, major, options.globals).await?;
+        let mut notes = standby::leave_unlogged_out(&mut catalog);
+        notes.extend(privileges::hidden_options(&leader).await?);
+        let about = About { globals: options.globals, notes, ..about(&endpoint, &catalog) };
         let page_bytes = page_bytes(&leader).await?;
         leader.batch_execute(RANGE_SCANS).await.map_err(from_postgres("prepare the session"))?;
         let objects = match catalog.tables.iter().find(|table| !table.is_relation()) {
@@ -88,9 +96,25 @@ impl PostgresSource {
             catalog,
             readable,
             dump,
+            globals,
             cross_count: options.cross_count,
             lock_timeout_seconds: options.lock_timeout_seconds,
         })
+    }
+
+    /// Everything that must hold when all rows were read: the dump's good end, its list and ours, the snapshot, labels, counts.
+    async fn still_there(&mut self, rows: &BTreeMap<String, u64>) -> Result<Archive, Error> {
+        let archive = self.dump.finish().await?;
+        archive::assert_same_objects(&archive.contents, &self.catalog)?;
+        let leader = Arc::clone(&self.leader);
+        let leader = leader.lock().await;
+        self.assert_alive(&leader).await?;
+        self.assert_labels(&leader).await?;
+        if self.cross_count {
+            self.count_again(&leader, rows).await?;
+        }
+        leader.batch_execute("COMMIT").await.map_err(from_postgres("end the snapshot"))?;
+        Ok(archive)
     }
 
     /// The snapshot must still be the one everything was read in.
@@ -156,29 +180,25 @@ impl Source for PostgresSource {
     }
 
     async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
-        let client = connect(&self.endpoint, Purpose::Read, self.lock_timeout_seconds).await?;
-        snapshot::join(&client, &self.snapshot).await?;
+        let client = connect_session(&self.endpoint, Purpose::Read, self.lock_timeout_seconds).await?;
+        snapshot::join(&client, &self.snapshot).await.map_err(standby::explain(self.catalog.moment.in_recovery))?;
         let leader = Some(Arc::clone(&self.leader));
         Ok(Box::new(SegmentReader::new(client, Arc::clone(&self.readable), leader, self.dump.failure())))
     }
 
     async fn confirm(mut self: Box<Self>, rows: &BTreeMap<String, u64>) -> Result<Vec<Document>, Error> {
-        let archive = self.dump.finish().await?;
-        archive::assert_same_objects(&archive.contents, &self.catalog)?;
-        let leader = Arc::clone(&self.leader);
-        let leader = leader.lock().await;
-        self.assert_alive(&leader).await?;
-        self.assert_labels(&leader).await?;
-        if self.cross_count {
-            self.count_again(&leader, rows).await?;
-        }
-        leader.batch_execute("COMMIT").await.map_err(from_postgres("end the snapshot"))?;
+        let in_recovery = self.catalog.moment.in_recovery;
+        let archive = self.still_there(rows).await.map_err(standby::explain(in_recovery))?;
         let catalog = serde_json::to_vec(&self.catalog)
             .map_err(|e| Error::new(Kind::Internal, format!("write the catalog: {e}")))?;
-        Ok(vec![
+        let mut documents = vec![
             Document { name: CATALOG.to_owned(), bytes: catalog },
             Document { name: ARCHIVE.to_owned(), bytes: archive.bytes },
-        ])
+        ];
+        if let Some(globals) = &self.globals {
+            documents.push(Document { name: GLOBALS.to_owned(), bytes: globals.to_bytes()? });
+        }
+        Ok(documents)
     }
 }
 
@@ -192,7 +212,6 @@ async fn begin(
 ) -> Result<(Snapshot, SchemaDump, Catalog), Error> {
     let snapshot = snapshot::take(leader).await?;
     unsupported::refuse(leader).await?;
-    unsupported::refuse_hidden_rows(leader).await?;
     let dump = SchemaDump::start(endpoint, pg_dump, &snapshot, lock_timeout_seconds)?;
     let catalog = read_catalog(leader, major, dump.major()).await?;
     let tables: Vec<u32> = catalog.tables.iter().filter(|table| table.in_archive()).map(|table| table.oid).collect();
@@ -253,6 +272,8 @@ fn about(endpoint: &Endpoint, catalog: &Catalog) -> About {
         version: catalog.server_version.clone(),
         database: endpoint.database().to_owned(),
         server: endpoint.server(),
+        notes: Vec::new(),
+        globals: GlobalsWanted::No,
     }
 }
 

@@ -142,8 +142,8 @@ impl Exchange {
         // The incoming one first: it is locked and free of sessions before the live one is touched.
         self.rename(pair, inside, self.incoming.1, &self.incoming.0, &between).await?;
         self.rename(pair, inside, self.live, name, &aside).await?;
-        self.assert_still_live(&pair.renaming, &aside).await?;
-        let last = self.last_step(&pair.renaming, &between, &aside).await?;
+        self.assert_still_live(&pair.renaming, &aside).await.map_err(or_again)?;
+        let last = self.last_step(&pair.renaming, &between, &aside).await.map_err(or_again)?;
         self.step(pair, &last).await
     }
 
@@ -249,6 +249,11 @@ impl Exchange {
             _ => Err(Failed::Again(Error::new(Kind::Unavailable, format!("{}: the connection was lost", self.what())))),
         }
     }
+}
+
+/// Before the commit a session that was lost, or that the server ended because we stood still, has changed nothing.
+fn or_again(error: Error) -> Failed {
+    if error.kind == Kind::Unavailable { Failed::Again(error) } else { Failed::Final(error) }
 }
 
 /// A database's comment: its owner's part, and ours.

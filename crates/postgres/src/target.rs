@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::large_objects;
 use crate::loader::SegmentLoader;
+use crate::pooler;
 use crate::quote::qualified;
 use crate::reader::{Readable, SegmentReader};
 use crate::refresh::Refresh;
@@ -56,6 +57,7 @@ impl PostgresTarget {
         let catalog = Document::find(documents, CATALOG).ok_or_else(|| missing(CATALOG))?;
         let archive = Document::find(documents, ARCHIVE).ok_or_else(|| missing(ARCHIVE))?;
         let catalog = Catalog::parse(&catalog.bytes)?;
+        pooler::refuse_any(&endpoint).await?;
         scripts::refuse_commands(&options.before_publish)?;
         let contents = Contents::parse(&archive.bytes)?;
         let scratch = Scratch::plan(endpoint.clone(), &catalog, &options).await?;

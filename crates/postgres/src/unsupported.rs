@@ -4,7 +4,6 @@
 //! read: nothing is lost silently.
 
 use crate::failure::from_postgres;
-use crate::quote::shown;
 use engine::{Error, Kind};
 use tokio_postgres::Client;
 
@@ -36,30 +35,8 @@ const QUERIES: &[(&str, &str)] = &[
          WHERE p.partstrat = 'h' AND c.relkind = 'f' LIMIT 3",
     ),
     (
-        // The vendor's dump leaves subscriptions out, with a warning only, unless a superuser asks.
-        "subscription (visible to superusers only)",
-        "SELECT s.subname::text FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid \
-         WHERE d.datname = current_database() AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles \
-         WHERE rolname = current_user) LIMIT 3",
-    ),
-    (
         "security label on the database",
         "SELECT l.provider FROM pg_catalog.pg_shseclabel l JOIN pg_catalog.pg_database d ON d.oid = l.objoid \
          WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.datname = current_database() LIMIT 3",
     ),
 ];
-
-/// Fails with the name of a table whose policies would hide rows from this role: reading it would fail half way.
-pub(crate) async fn refuse_hidden_rows(client: &Client) -> Result<(), Error> {
-    let sql = "SELECT n.nspname::text, c.relname::text, current_user::text FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity \
-         AND pg_catalog.row_security_active(c.oid) ORDER BY 1, 2 LIMIT 1";
-    match client.query_opt(sql, &[]).await.map_err(from_postgres("look for row-level security"))? {
-        None => Ok(()),
-        Some(row) => {
-            let (table, role): (String, String) = (shown(row.get(0), row.get(1)), row.get(2));
-            let what = format!("{table} has row-level security, and role {role} does not bypass it");
-            Err(Error::new(Kind::Refused, what).hint(format!("ALTER ROLE {role} BYPASSRLS, or use the tables' owner")))
-        }
-    }
-}

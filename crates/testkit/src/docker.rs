@@ -92,6 +92,14 @@ impl Container {
         run(&["inspect", "-f", "{{.State.Running}}", &self.id]).is_ok_and(|output| output.trim() == "true")
     }
 
+    /// The container's address on docker's default network; it may change with a stop and a start.
+    pub(crate) fn inner_address(&self) -> String {
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
+        let addresses = run(&["inspect", "-f", format, &self.id]).unwrap_or_else(|error| panic!("{error}"));
+        let address = addresses.split_whitespace().next().map(str::to_owned);
+        address.unwrap_or_else(|| panic!("container {} has no address of its own", self.id))
+    }
+
     /// The end of the container's log, for messages.
     pub(crate) fn log_tail(&self) -> String {
         let output = Command::new("docker").args(["logs", "--tail", "40", &self.id]).output();

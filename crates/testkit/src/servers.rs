@@ -2,11 +2,15 @@
 //! and private ones for tests that kill them. What keeps tests apart is a database or a bucket each.
 
 mod objects;
+mod pooler;
 mod postgres;
+mod standby;
 
 pub use objects::{ACCESS_KEY, ObjectServer, SECRET_KEY, garage, minio};
+pub use pooler::{Pooler, pooler};
 pub(crate) use postgres::image as postgres_image;
 pub use postgres::{PostgresServer, TestDatabase, own, postgres};
+pub use standby::standby_of;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

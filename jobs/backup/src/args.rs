@@ -1,8 +1,11 @@
 //! The options of a backup.
 
+use crate::limits;
 use clap::Args;
+use engine::GlobalsWanted;
 use jobkit::{RepoArgs, Secret};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Options of `backup`. Every one is also a variable: `--lock-timeout` is `LONGSHORE_LOCK_TIMEOUT`, or a file named by
 /// `LONGSHORE_LOCK_TIMEOUT_FILE`.
@@ -17,7 +20,7 @@ pub struct BackupArgs {
     /// Where the backups are kept
     #[command(flatten)]
     pub repo: RepoArgs,
-    /// Name to keep the backups under [default: the database's name]
+    /// Name to keep the backups under [default: the database's name]; with --all-databases what comes before it
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Connections that read at the same time
@@ -29,10 +32,36 @@ pub struct BackupArgs {
     /// Longest wait for a table's lock, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub lock_timeout: u64,
+    /// Read at most this many bytes of rows a second, over all connections: 20MiB
+    #[arg(long, value_name = "BYTES", value_parser = limits::rate)]
+    pub max_rate: Option<u64>,
+    /// Give up when it takes longer than this, with nothing published: 90s, 30m, 4h
+    #[arg(long, value_name = "TIME", value_parser = limits::duration)]
+    pub max_duration: Option<Duration>,
+    /// Back up every database of the source's server, one after the other, one backup each
+    #[arg(long)]
+    pub all_databases: bool,
+    /// Keep the server's roles, their memberships and settings with the backup, without passwords
+    #[arg(long)]
+    pub globals: bool,
+    /// Keep the hashes of the roles' passwords as well; takes a superuser, or pg_read_all_data
+    #[arg(long)]
+    pub globals_passwords: bool,
     /// Count every table once more in the same snapshot, and compare
     #[arg(long)]
     pub cross_count: bool,
     /// Folder of the vendor's tools (pg_dump, pg_restore) [default: the usual places]
     #[arg(long, value_name = "FOLDER")]
     pub tools: Option<PathBuf>,
+}
+
+impl BackupArgs {
+    /// What of the server's own is kept; asking for hashes is asking for roles.
+    pub(crate) fn globals_wanted(&self) -> GlobalsWanted {
+        match (self.globals, self.globals_passwords) {
+            (_, true) => GlobalsWanted::WithPasswords,
+            (true, false) => GlobalsWanted::WithoutPasswords,
+            (false, false) => GlobalsWanted::No,
+        }
+    }
 }

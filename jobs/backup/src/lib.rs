@@ -1,11 +1,14 @@
-//! The backup job: one backup of one source into one repository.
+//! The backup job: one backup of one source into one repository, or of each database of a server.
 //!
 //! Owns the road from a database to a manifest: plan, read, store, confirm, commit. Here, and only here, the driver (which
 //! knows rows) and the repository (which knows chunks) meet. Promises that the commit comes last, after the driver has
 //! said that the dump ended well; any failure or signal before it leaves no backup. Refuses nothing itself.
 
+mod all;
 mod args;
+mod limits;
 mod plan;
+mod rate;
 mod report;
 mod sink;
 mod workers;
@@ -15,38 +18,87 @@ pub use args::BackupArgs;
 use databases::Address;
 use engine::{About, Document, Source, SourceOptions};
 use jobkit::{Exit, Failure, Kit, Secret};
+use rate::Rate;
 use repository::{BeginOptions, Commit, Repository, Session, SourceName, Summary};
+use sink::Pace;
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::Instant;
 
-/// Makes one backup and prints what it made.
+/// Makes one backup, or one of each database, and prints what it made.
 pub async fn run(args: BackupArgs, kit: Kit) -> Result<(), Failure> {
+    let run = Run::new(&args);
     let address = Address::parse(args.source.expose(), args.source_password.as_ref().map(Secret::expose))?;
-    let name = source_name(args.name.as_deref(), address.database())?;
+    let name = match args.all_databases {
+        true => None,
+        false => Some(source_name(args.name.as_deref(), address.database())?),
+    };
     kit.progress.stage("open the repository");
     let repository = args.repo.open().await?;
+    match name {
+        None => all::run(&args, &kit, &run, address, &repository).await,
+        Some(name) => {
+            let summary = one(&args, &kit, &run, address, name, &repository).await?;
+            kit.progress.finish();
+            kit.printer.print(&summary, |summary| report::text(summary, repository.location()))
+        }
+    }
+}
+
+/// What all backups of one run share.
+struct Run {
+    rate: Rate,
+    deadline: Option<Instant>,
+}
+
+impl Run {
+    fn new(args: &BackupArgs) -> Self {
+        let deadline = args.max_duration.and_then(|most| Instant::now().checked_add(most));
+        Self { rate: Rate::new(args.max_rate), deadline }
+    }
+
+    /// Ends when the run has taken as long as it may.
+    async fn out_of_time(&self) {
+        match self.deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// One backup, from its beginning to its manifest.
+async fn one(
+    args: &BackupArgs,
+    kit: &Kit,
+    run: &Run,
+    address: Address,
+    name: SourceName,
+    repository: &Repository,
+) -> Result<Summary, Failure> {
     let options = BeginOptions {
         source: name,
         compression: args.compression,
         program: concat!("longshore ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    let session = Session::begin(&repository, options).await?;
+    let session = Session::begin(repository, options).await?;
     let stopped = kit.shutdown.token().clone();
     let outcome = tokio::select! {
         biased;
-        () = stopped.cancelled() => None,
-        outcome = Box::pin(copy(&args, &kit, address, &session)) => Some(outcome),
+        () = stopped.cancelled() => Err(("interrupted", interrupted("the backup was interrupted"))),
+        () = run.out_of_time() => Err(("out of time", interrupted("the backup took longer than --max-duration allows")
+            .hint("give it more time, or a higher --max-rate; what was stored already is recognised next time"))),
+        outcome = Box::pin(copy(args, kit, run, address, &session)) => outcome.map_err(|failure| ("failed", failure)),
     };
     match outcome {
-        None => {
-            session.abandon("interrupted").await;
-            Err(Failure::new(Exit::Interrupted, "the backup was interrupted; nothing was published"))
-        }
-        Some(Err(failure)) => {
-            session.abandon("failed").await;
+        Err((why, failure)) => {
+            session.abandon(why).await;
             Err(failure)
         }
-        Some(Ok(copied)) => commit(&kit, &repository, session, copied).await,
+        Ok(copied) => commit(kit, session, copied).await,
     }
+}
+
+fn interrupted(what: &str) -> Failure {
+    Failure::new(Exit::Interrupted, format!("{what}; nothing was published"))
 }
 
 /// What was read and stored, ready to be committed.
@@ -59,7 +111,7 @@ struct Copied {
 }
 
 /// Reads everything and stores it; ends with the driver's word that it was everything.
-async fn copy(args: &BackupArgs, kit: &Kit, address: Address, session: &Session) -> Result<Copied, Failure> {
+async fn copy(args: &BackupArgs, kit: &Kit, run: &Run, address: Address, session: &Session) -> Result<Copied, Failure> {
     kit.progress.stage("connect, lock tables, take the snapshot");
     let options = SourceOptions {
         workers: usize::from(args.workers),
@@ -67,6 +119,7 @@ async fn copy(args: &BackupArgs, kit: &Kit, address: Address, session: &Session)
         cross_count: args.cross_count,
         boundaries: session.boundaries().clone(),
         tools: args.tools.clone(),
+        globals: args.globals_wanted(),
     };
     let source: Box<dyn Source> = address.open_source(&options).await?;
     let plan = source.plan().clone();
@@ -78,9 +131,13 @@ async fn copy(args: &BackupArgs, kit: &Kit, address: Address, session: &Session)
         estimated_bytes = estimated,
         "reading"
     );
+    for note in &source.about().notes {
+        tracing::warn!("{note}");
+    }
     kit.progress.stage("read rows");
     kit.progress.set_total(estimated, 0);
-    let stored = workers::run(source.as_ref(), session, &plan, units, usize::from(args.workers), &kit.progress).await?;
+    let pace = Pace { rate: run.rate.clone(), progress: kit.progress.clone() };
+    let stored = workers::run(source.as_ref(), session, &plan, units, usize::from(args.workers), &pace).await?;
     assert_complete(&plan, &stored)?;
     kit.progress.stage("confirm the dump");
     let about = source.about().clone();
@@ -103,7 +160,7 @@ fn assert_complete(plan: &engine::Plan, stored: &[workers::Stored]) -> Result<()
     Err(Failure::new(Exit::Internal, what))
 }
 
-async fn commit(kit: &Kit, repository: &Repository, session: Session, copied: Copied) -> Result<(), Failure> {
+async fn commit(kit: &Kit, session: Session, copied: Copied) -> Result<Summary, Failure> {
     kit.progress.stage("commit");
     let commit = Commit {
         rows: copied.stored.iter().map(|segment| segment.digest.rows).sum(),
@@ -117,9 +174,7 @@ async fn commit(kit: &Kit, repository: &Repository, session: Session, copied: Co
     // From here on a signal no longer stops the job: the few puts that are left take less than the grace period, and
     // stopping between them would leave the operator without an answer to whether the backup exists.
     let manifest = session.commit(commit).await?;
-    kit.progress.finish();
-    let summary = Summary::from(&manifest);
-    kit.printer.print(&summary, |summary| report::text(summary, repository.location()))
+    Ok(Summary::from(&manifest))
 }
 
 /// The name to keep backups under: the given one, or the database's.

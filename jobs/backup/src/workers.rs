@@ -5,9 +5,9 @@
 //! unit ahead.
 
 use crate::plan::Unit;
-use crate::sink::SegmentSink;
+use crate::sink::{Pace, SegmentSink};
 use engine::{Digest, Plan, Reader, Source, StreamName};
-use jobkit::{Exit, Failure, Progress};
+use jobkit::{Exit, Failure};
 use repository::{SegmentRecord, SegmentRefs, Session, UnitWriter};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +48,7 @@ pub(crate) async fn run(
     plan: &Plan,
     units: Vec<Unit>,
     workers: usize,
-    progress: &Progress,
+    pace: &Pace,
 ) -> Result<Vec<Stored>, Failure> {
     let workers = workers.min(units.len());
     let queue: Queue =
@@ -62,7 +62,7 @@ pub(crate) async fn run(
     let mut running = JoinSet::new();
     for _ in 0..workers {
         let reader = source.reader().await?;
-        running.spawn(work(reader, Arc::clone(&queue), Arc::clone(&terminators), progress.clone()));
+        running.spawn(work(reader, Arc::clone(&queue), Arc::clone(&terminators), pace.clone()));
     }
     let mut stored = Vec::new();
     while let Some(ended) = running.join_next().await {
@@ -76,12 +76,12 @@ async fn work(
     mut reader: Box<dyn Reader>,
     queue: Queue,
     terminators: Terminators,
-    progress: Progress,
+    pace: Pace,
 ) -> Result<Vec<Stored>, Failure> {
     let mut stored = Vec::new();
     let mut storing = Storing(None);
     while let Some((unit, writer)) = next(&queue) {
-        let (read, writer) = read_unit(reader.as_mut(), unit, writer, &terminators, &progress).await?;
+        let (read, writer) = read_unit(reader.as_mut(), unit, writer, &terminators, &pace).await?;
         stored.extend(storing.wait().await?);
         storing.0 = Some(tokio::spawn(finish(read, writer)));
     }
@@ -106,15 +106,15 @@ async fn read_unit(
     unit: Unit,
     mut writer: UnitWriter,
     terminators: &Terminators,
-    progress: &Progress,
+    pace: &Pace,
 ) -> Result<(Vec<Read>, UnitWriter), Failure> {
     let mut read = Vec::with_capacity(unit.segments.len());
     for segment in unit.segments {
         let terminator = terminators.get(&segment.stream).map(Vec::as_slice).unwrap_or_default();
         writer.begin_segment(segment.stream.as_str(), segment.at).await;
-        let mut sink = SegmentSink::new(&mut writer, terminator, progress);
+        let mut sink = SegmentSink::new(&mut writer, terminator, pace);
         let result = reader.read(&segment, &mut sink).await;
-        let (digest, error) = sink.finish();
+        let (digest, error) = sink.finish().await;
         // What stopped the reader is the store's error, when there is one.
         if let Some(error) = error {
             return Err(error.into());

@@ -12,12 +12,12 @@ use crate::{background, sql};
 
 /// The major versions that have an image.
 pub const VERSIONS: [u16; 3] = [15, 17, 18];
-const PASSWORD: &str = "longshore-test-password";
+pub(super) const PASSWORD: &str = "longshore-test-password";
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// What every server runs with. No fsync: a test machine's power is not pulled. But each commit is written to the
 /// kernel (synchronous_commit stays on), so that a killed server loses nothing that it confirmed.
-const SETTINGS: [(&str, &str); 5] = [
+pub(super) const SETTINGS: [(&str, &str); 5] = [
     ("fsync", "off"),
     ("full_page_writes", "off"),
     ("max_connections", "100"),
@@ -40,7 +40,7 @@ pub struct PostgresServer {
     pub version: u16,
     /// The container's id, for `docker` commands of a test.
     pub container_id: String,
-    container: Container,
+    pub(super) container: Container,
 }
 
 /// The shared server of a major version (15, 17 or 18), started at first use.
@@ -165,7 +165,12 @@ impl PostgresServer {
         self.container.exec("root", command)
     }
 
-    async fn wait_until_ready(&self) {
+    /// Its address on the containers' own network, for a container that speaks to it.
+    pub(super) fn inner_address(&self) -> String {
+        self.container.inner_address()
+    }
+
+    pub(super) async fn wait_until_ready(&self) {
         let url = self.url("postgres");
         let ready = background::until(START_LIMIT, || async {
             if !self.container.is_running() {

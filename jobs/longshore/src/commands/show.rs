@@ -80,7 +80,7 @@ fn text(shown: &Shown, manifest: &Manifest) -> String {
     let (summary, about) = (&shown.summary, &manifest.about);
     let word = |name: &str| about.get(name).and_then(|value| value.as_str()).unwrap_or("?").to_owned();
     let took = Duration::try_from(summary.finished.duration_since(summary.started)).unwrap_or_default();
-    let facts = [
+    let mut facts = vec![
         ("backup", format!("{}@{}", summary.source, summary.id)),
         ("of", format!("{} at {}, {} {}", word("database"), word("server"), word("engine"), word("version"))),
         ("started", format!("{} UTC, took {}", summary.started.strftime("%Y-%m-%d %H:%M:%S"), duration(took))),
@@ -100,6 +100,12 @@ fn text(shown: &Shown, manifest: &Manifest) -> String {
         ),
         ("written by", shown.program.clone()),
     ];
+    if let Some(globals) = about.get("globals").and_then(|value| value.as_str()) {
+        let hashes = if globals == "with_passwords" { "with hashes of passwords" } else { "without passwords" };
+        facts.push(("globals", format!("the server's roles, {hashes}")));
+    }
+    let notes = about.get("notes").and_then(|notes| notes.as_array()).into_iter().flatten();
+    facts.extend(notes.filter_map(|note| note.as_str()).map(|note| ("note", note.to_owned())));
     let head: String = facts.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect();
     let columns = [
         ("TABLE", Align::Left),
