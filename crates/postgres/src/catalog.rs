@@ -9,7 +9,7 @@ use crate::failure::from_postgres;
 use crate::large_objects::{self, LargeObjects};
 use crate::quote::{ident, qualified, shown};
 use crate::segments::Range;
-use crate::special;
+use crate::{paths, special};
 use engine::{Error, Kind, RowFormat, StreamName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,15 @@ pub(crate) struct Table {
     /// Its rows are not in the backup, on purpose: the backup's notes say why.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_left_out: bool,
+    /// Its indexes have expressions or conditions, which the server looks into whenever it plans.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plans_code: bool,
+    /// Its values are or contain names of objects, such as those of type `regclass`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_names: bool,
+    /// A check of its asks a function that somebody wrote, which may look into other tables.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks_code: bool,
 }
 
 /// Tables whose rows go another way than one table's rows into the same table.
@@ -149,6 +158,14 @@ impl Table {
         self.columns.iter().map(|column| ident(&column.name)).collect::<Vec<_>>().join(", ")
     }
 
+    /// The table and its columns, as COPY wants them.
+    pub fn named_columns(&self) -> String {
+        match self.column_list() {
+            list if list.is_empty() => self.qualified(),
+            list => format!("{} ({list})", self.qualified()),
+        }
+    }
+
     /// The oid it had when reading was planned; `None` for a table that a restore has made anew.
     pub fn planned_oid(&self) -> Option<u32> {
         (self.oid != 0).then_some(self.oid)
@@ -172,6 +189,16 @@ impl Table {
     /// Whether it can be locked.
     pub fn is_relation(&self) -> bool {
         !matches!(self.special, Some(Special::LargeObjects { .. }))
+    }
+
+    /// Whether it is read with the database's own search path.
+    pub fn needs_path(&self) -> bool {
+        self.plans_code && !self.holds_names
+    }
+
+    /// Whether nothing but a COPY of the whole table can read it for certain.
+    pub fn only_whole(&self) -> bool {
+        self.plans_code && self.holds_names
     }
 
     /// The table for `FROM` and `LOCK TABLE`: its own rows only, or those of its partitions.
@@ -198,9 +225,9 @@ impl Table {
         match &self.special {
             Some(Special::LargeObjects { piece_bytes }) => large_objects::count(*piece_bytes),
             Some(Special::Extension { condition, .. }) => {
-                format!("SELECT count(*) FROM {} {condition}", self.relation())
+                format!("SELECT pg_catalog.count(*) FROM {} {condition}", self.relation())
             }
-            _ => format!("SELECT count(*) FROM {}", self.relation()),
+            _ => format!("SELECT pg_catalog.count(*) FROM {}", self.relation()),
         }
     }
 
@@ -281,6 +308,7 @@ pub(crate) async fn read_tables(client: &Client) -> Result<Vec<Table>, Error> {
     let mut tables: Vec<Table> = rows.iter().map(|row| table(row, &mut columns)).collect();
     special::mark_extensions(client, &mut tables).await?;
     special::mark_roots(client, &mut tables).await?;
+    paths::mark(client, &mut tables).await?;
     Ok(tables)
 }
 
@@ -301,6 +329,9 @@ fn table(row: &Row, columns: &mut BTreeMap<u32, Vec<Column>>) -> Table {
         columns: columns.remove(&oid).unwrap_or_default(),
         special: None,
         rows_left_out: false,
+        plans_code: false,
+        holds_names: false,
+        asks_code: false,
     }
 }
 
@@ -437,6 +468,9 @@ pub(crate) mod tests {
             columns: Vec::new(),
             special: None,
             rows_left_out: false,
+            plans_code: false,
+            holds_names: false,
+            asks_code: false,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Endpoint {
     pub(crate) database: String,
     pub(crate) tls: TlsMode,
     pub(crate) root_cert: Option<PathBuf>,
+    /// Whether sessions begin with event triggers off: one that fires at logins would write into a copy before it is compared.
+    pub(crate) silent: bool,
 }
 
 impl fmt::Debug for Endpoint {
@@ -82,6 +84,7 @@ impl Endpoint {
             database,
             tls: TlsMode::Prefer,
             root_cert: None,
+            silent: false,
         };
         for (name, value) in parsed.query_pairs() {
             endpoint.set(&name, &value).map_err(bad)?;
