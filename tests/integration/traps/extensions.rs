@@ -92,7 +92,6 @@ async fn extensions_of_the_servers_package_come_back(version: u16) {
 }
 
 on_every_version!(
-    #[ignore = "product side in progress"]
     trap_04_rows_in_tables_of_extensions_come_back,
     trap_04_untouched_tables_of_extensions_do_not_matter,
     extensions_of_the_servers_package_come_back,

@@ -124,7 +124,6 @@ async fn trap_14_a_stale_materialized_view_is_computed_anew(version: u16) {
 on_every_version!(
     trap_01_what_a_schema_only_dump_drops_comes_back,
     trap_02_sequences_stand_where_they_stood,
-    #[ignore = "product side in progress"]
     trap_03_large_objects_come_back_with_owner_grants_and_comment,
     trap_14_materialized_views_are_filled_in_their_order,
     trap_14_a_stale_materialized_view_is_computed_anew,

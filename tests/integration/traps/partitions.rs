@@ -114,6 +114,5 @@ async fn trap_11_partitions_by_the_hash_of_an_enum_are_loaded_through_the_root(v
 on_every_version!(
     trap_11_partitions_of_every_kind_keep_their_rows,
     trap_11_partitions_differ_from_their_root_where_they_did,
-    #[ignore = "product side in progress"]
     trap_11_partitions_by_the_hash_of_an_enum_are_loaded_through_the_root,
 );
