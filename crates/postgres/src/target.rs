@@ -36,6 +36,8 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
+/// Sequences set by one statement, which holds a lock on each of them until it ends.
+const SEQUENCES_AT_ONCE: usize = 500;
 /// Kind of the archive's entries that grant.
 const GRANT: &str = "ACL";
 
@@ -209,12 +211,14 @@ impl PostgresTarget {
     }
 
     async fn set_sequences(&self) -> Result<(), Error> {
-        let names: Vec<String> = self.catalog.sequences.iter().map(|s| qualified(&s.schema, &s.name)).collect();
-        let values: Vec<i64> = self.catalog.sequences.iter().map(|s| s.last_value).collect();
-        let called: Vec<bool> = self.catalog.sequences.iter().map(|s| s.is_called).collect();
         let sql = "SELECT count(pg_catalog.setval(s.name::pg_catalog.regclass, s.value, s.called)) \
              FROM unnest($1::text[], $2::bigint[], $3::boolean[]) AS s(name, value, called)";
-        self.inside()?.query(sql, &[&names, &values, &called]).await.map_err(from_postgres("set the sequences"))?;
+        for some in self.catalog.sequences.chunks(SEQUENCES_AT_ONCE) {
+            let names: Vec<String> = some.iter().map(|s| qualified(&s.schema, &s.name)).collect();
+            let values: Vec<i64> = some.iter().map(|s| s.last_value).collect();
+            let called: Vec<bool> = some.iter().map(|s| s.is_called).collect();
+            self.inside()?.query(sql, &[&names, &values, &called]).await.map_err(from_postgres("set the sequences"))?;
+        }
         Ok(())
     }
 }
