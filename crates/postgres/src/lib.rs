@@ -4,9 +4,9 @@
 //! `pg_restore`, which alone write schema. Promises that what is read belongs to one moment and is complete, or an error
 //! naming the object. Refuses to keep rows: they pass through.
 //!
-//! The reading side is `source` (and `snapshot`, `catalog`, `unsupported`, `segments`, `reader`, `dump`, `globals`); the
-//! writing side is `target` (and `database`, `archive`, `loader`, `scratch`, `scripts`); who may be replaced and how names are
-//! exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
+//! The reading side is `source` (and `snapshot`, `catalog`, `needs`, `privileges`, `unsupported`, `segments`, `reader`, `dump`,
+//! `globals`); the writing side is `target` (and `preflight`, `roles`, `ownership`, `database`, `archive`, `loader`, `scratch`,
+//! `scripts`); who may be replaced and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
 
 mod archive;
 mod builds;
@@ -24,12 +24,16 @@ mod loader;
 mod lookup;
 mod mark;
 mod marker;
+mod needs;
+mod ownership;
 mod paths;
 mod pooler;
+mod preflight;
 mod privileges;
 mod quote;
 mod reader;
 mod refresh;
+mod roles;
 mod rollback;
 mod scratch;
 mod scripts;
