@@ -118,17 +118,27 @@ async fn verifying_names_all_damage_and_whom_it_hurts_and_the_next_backup_is_who
     place.backup(&db.url()).run().await.success();
     let verify = || place.job(["verify", "--output", "json"]);
     let whole = verify().run().await.success().json();
-    assert_eq!((&whole["ok"], &whole["backups"], &whole["intact_backups"]), (&true.into(), &2.into(), &2.into()), "{whole}");
+    assert_eq!(
+        (&whole["ok"], &whole["backups"], &whole["intact_backups"]),
+        (&true.into(), &2.into(), &2.into()),
+        "{whole}"
+    );
     assert_eq!(whole["chunks"], whole["chunks_in_all"]);
 
     let (chunks, lists) = (place.objects("chunks"), place.objects("lists"));
-    let damaged = [(&chunks[0], Damage::Flip), (&chunks[2], Damage::Truncate), (&chunks[4], Damage::Remove), (&lists[0], Damage::Flip)];
+    let damaged = [
+        (&chunks[0], Damage::Flip),
+        (&chunks[2], Damage::Truncate),
+        (&chunks[4], Damage::Remove),
+        (&lists[0], Damage::Flip),
+    ];
     for (seed, (path, kind)) in damaged.iter().enumerate() {
         damage(path, *kind, seed + 1);
     }
     let outcome = assert_failed(verify().run().await, 65, "4 objects are damaged or missing");
     let found = outcome.json();
-    let names: Vec<&str> = found["damage"].as_array().unwrap().iter().map(|it| it["object"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        found["damage"].as_array().unwrap().iter().map(|it| it["object"].as_str().unwrap()).collect();
     let mut meant: Vec<String> =
         damaged.iter().map(|(path, _)| path.strip_prefix(place.path()).unwrap().display().to_string()).collect();
     meant.sort();
