@@ -4,6 +4,7 @@ mod corruption;
 mod directory;
 mod kill;
 mod objects;
+mod parts;
 mod schema;
 mod server;
 mod standby;

@@ -6,6 +6,8 @@
 
 use crate::database::Properties;
 use crate::failure::from_postgres;
+use crate::filter::Chosen;
+use crate::lacking::Lacking;
 use crate::large_objects::{self, LargeObjects};
 use crate::quote::{ident, qualified, shown};
 use crate::segments::Range;
@@ -133,6 +135,9 @@ pub(crate) struct Catalog {
     /// Owners, grants, comments and labels of large objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub large_objects: Option<LargeObjects>,
+    /// What the backup does not hold and a restore must know of; only in a backup of a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking: Option<Lacking>,
 }
 
 impl Table {
@@ -157,7 +162,8 @@ impl Table {
     /// Whether it has a stream of its own.
     pub fn has_rows(&self) -> bool {
         match self.special {
-            None => self.kind == "r" && !self.rows_left_out,
+            _ if self.rows_left_out => false,
+            None => self.kind == "r",
             Some(Special::Leaf) => false,
             Some(Special::Extension { .. }) => self.kind == "r",
             Some(Special::Root | Special::LargeObjects { .. }) => true,
@@ -265,8 +271,8 @@ pub(crate) async fn list_tables(client: &Client) -> Result<Vec<TableKey>, Error>
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }
 
-/// Everything about the listed tables, and how the rows of the special ones go.
-pub(crate) async fn read_tables(client: &Client) -> Result<Vec<Table>, Error> {
+/// Everything about the chosen tables, and how the rows of the special ones go.
+pub(crate) async fn read_tables(client: &Client, chosen: &Chosen) -> Result<Vec<Table>, Error> {
     let mut columns = read_columns(client).await?;
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, coalesce(am.amname, ''), \
@@ -281,6 +287,7 @@ pub(crate) async fn read_tables(client: &Client) -> Result<Vec<Table>, Error> {
     let mut tables: Vec<Table> = rows.iter().map(|row| table(row, &mut columns)).collect();
     special::mark_extensions(client, &mut tables).await?;
     special::mark_roots(client, &mut tables).await?;
+    chosen.apply(&mut tables)?;
     Ok(tables)
 }
 
@@ -324,16 +331,17 @@ async fn read_columns(client: &Client) -> Result<BTreeMap<u32, Vec<Column>>, Err
 /// Sequences asked for in one statement.
 const SEQUENCE_BATCH: usize = 100;
 
-/// Where every sequence stands. Sequences are not part of a snapshot: read after it was taken they can only be ahead,
+/// Where every chosen sequence stands. Sequences are not part of a snapshot: read after it was taken they can only be ahead,
 /// which is what the vendor's dump does too.
-pub(crate) async fn read_sequences(client: &Client) -> Result<Vec<Sequence>, Error> {
+pub(crate) async fn read_sequences(client: &Client, chosen: &Chosen) -> Result<Vec<Sequence>, Error> {
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery(), \
          c.oid IN ({DECLARED}) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'S' AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
          ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
     );
-    let rows = client.query(&sql, &[]).await.map_err(from_postgres("list sequences"))?;
+    let mut rows = client.query(&sql, &[]).await.map_err(from_postgres("list sequences"))?;
+    rows.retain(|row| chosen.keeps(row.get(0)));
     let mut sequences = Vec::with_capacity(rows.len());
     for batch in rows.chunks(SEQUENCE_BATCH) {
         let one = |(number, row): (usize, &Row)| {

@@ -12,10 +12,11 @@ use crate::database::{Setting, missing_roles};
 use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
+use crate::lacking;
 use crate::large_objects;
 use crate::loader::SegmentLoader;
 use crate::pooler;
-use crate::quote::qualified;
+use crate::quote::{ident, qualified};
 use crate::reader::{Readable, SegmentReader};
 use crate::refresh::Refresh;
 use crate::scratch::Scratch;
@@ -119,7 +120,9 @@ impl PostgresTarget {
     }
 
     async fn restore_entries(&self, section: Section, wanted: impl Fn(&Entry) -> bool) -> Result<(), Error> {
-        let entries = self.contents.entries.iter().filter(|entry| entry.section == section && wanted(entry));
+        let (out, _) = lacking::unmakeable(&self.contents, &self.catalog);
+        let wanted = |entry: &Entry| entry.section == section && !out.contains(&entry.id) && wanted(entry);
+        let entries = self.contents.entries.iter().filter(|entry| wanted(entry));
         let entries: Vec<i32> = entries.map(|entry| entry.id).collect();
         let archive = self.folder.path().join("schema");
         let (workers, no_owner) = (self.options.workers, self.options.no_owner);
@@ -144,6 +147,13 @@ impl PostgresTarget {
         refresh.run(sessions).await
     }
 
+    /// Makes the schemas that things in the backup of a part are in.
+    async fn make_schemas(&self, inside: &Client) -> Result<(), Error> {
+        let missing = self.catalog.lacking.iter().flat_map(|lacking| &lacking.schemas);
+        let sql: String = missing.map(|name| format!("CREATE SCHEMA IF NOT EXISTS {};", ident(name))).collect();
+        inside.batch_execute(&sql).await.map_err(from_postgres("make the schemas"))
+    }
+
     /// What the archive holds and is left out on purpose: it would connect a copy to production.
     fn left_out(&self) -> Vec<String> {
         let tied = |entry: &&Entry| matches!(entry.kind.as_str(), "PUBLICATION" | "SUBSCRIPTION");
@@ -165,11 +175,13 @@ impl PostgresTarget {
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let mut notes = self.left_out();
+        notes.extend(lacking::unmakeable(&self.contents, &self.catalog).1);
         notes.extend(self.scratch.create(&self.catalog.database, self.options.no_owner).await?);
         let inside = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
         if !self.catalog.has_public {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
         }
+        self.make_schemas(&inside).await?;
         self.inside = Some(inside);
         self.restore_entries(Section::PreData, |_| true).await?;
         Ok(notes)
@@ -271,7 +283,7 @@ impl Target for PostgresTarget {
     }
 }
 
-fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint) -> Result<(), Error> {
+pub(crate) fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint) -> Result<(), Error> {
     if major >= catalog.server_major {
         return Ok(());
     }
