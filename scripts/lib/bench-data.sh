@@ -5,10 +5,10 @@
 sql() { psql -X -q -v ON_ERROR_STOP=1 "$@"; }
 
 make_data() {
-    local accounts events documents
+    local accounts events documents smaller values
     case $1 in
-    full) accounts=60 events=3000000 documents=200000 ;;
-    small) accounts=3 events=150000 documents=10000 ;;
+    full) accounts=60 events=3000000 documents=200000 smaller=200000 values=6000 ;;
+    small) accounts=3 events=150000 documents=10000 smaller=10000 values=300 ;;
     esac
     if [ "$(sql -d postgres -At -c "SELECT count(*) FROM pg_database WHERE datname = 'base_$1'")" = 0 ]; then
         say "making the data (minutes at full scale)"
@@ -22,6 +22,8 @@ make_data() {
     sql -d postgres -c "DROP DATABASE IF EXISTS bench WITH (FORCE)" \
         -c "CREATE DATABASE bench TEMPLATE base_$1 STRATEGY file_copy"
     make_small_tables
+    make_skewed "$smaller"
+    make_wide "$values"
 }
 
 # What an application writes: identifiers, money, times, JSON with repeating keys and varying values.
@@ -72,4 +74,33 @@ make_small_tables() {
         # One transaction for all of them would need more locks than a server has by default.
     done | sql -d many -c "SET synchronous_commit = off" -f - -o /dev/null
     sql -d many -c "VACUUM ANALYZE"
+}
+
+# One table ten times larger than the ten others: what is left for one worker at the end when work is cut by table.
+make_skewed() {
+    sql -d postgres -c "DROP DATABASE IF EXISTS skewed WITH (FORCE)" -c "CREATE DATABASE skewed"
+    local n rows
+    for n in $(seq 0 10); do
+        rows=$1
+        [ "$n" -gt 0 ] || rows=$(($1 * 10))
+        echo "CREATE TABLE orders_$n (id bigint NOT NULL, customer int NOT NULL, at timestamptz NOT NULL, note text NOT NULL);
+            INSERT INTO orders_$n SELECT i, hashint8extended(i, $n) & 65535, timestamptz '2024-01-01 00:00:00+00' + i * interval '1 minute',
+                md5((i * 16 + $n)::text) || ' ' || md5((i / 9)::text) FROM generate_series(1, $rows::bigint) AS i;
+            ALTER TABLE orders_$n ADD PRIMARY KEY (id); CREATE INDEX ON orders_$n (customer, at);"
+    done | sql -d skewed -f - -o /dev/null
+    sql -d skewed -c "VACUUM ANALYZE"
+}
+
+# Values that are kept beside their table and do not compress: images, documents, signals.
+make_wide() {
+    sql -d postgres -c "DROP DATABASE IF EXISTS wide WITH (FORCE)" -c "CREATE DATABASE wide"
+    sql -d wide <<SQL
+CREATE TABLE scans (id bigint PRIMARY KEY, taken timestamptz NOT NULL, pixels bytea NOT NULL);
+ALTER TABLE scans ALTER pixels SET STORAGE EXTERNAL;
+INSERT INTO scans
+SELECT i, timestamptz '2024-01-01 00:00:00+00' + i * interval '1 hour',
+    (SELECT string_agg(sha256(int8send(i * 8192 + p)), ''::bytea) FROM generate_series(1, 32 * (1 + hashint8extended(i, 5) & 127)) AS p)
+FROM generate_series(1, $1::bigint) AS i;
+SQL
+    sql -d wide -c "VACUUM ANALYZE"
 }

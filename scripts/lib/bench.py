@@ -16,6 +16,9 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
+import bench_shapes
+from bench_outcome import Failed, say, size_of
+
 # Ranges of the floor: small enough to end together on four connections, large enough to cost no round trips.
 FLOOR_PAGES = 2048
 FLOOR_CONNECTIONS = 4
@@ -32,10 +35,6 @@ INSTALL = {
 }
 
 
-def say(text):
-    print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
 def idle():
     """How idle the processors are, 0 to 1, over a moment."""
     def ticks():
@@ -46,10 +45,6 @@ def idle():
     time.sleep(0.4)
     after = ticks()
     return (after[0] - before[0]) / max(after[1] - before[1], 1)
-
-
-class Failed(Exception):
-    """A command that was to be measured did not succeed."""
 
 
 class Bench:
@@ -158,9 +153,9 @@ class Bench:
         }
         return entry
 
-    def restore(self, name, repository, options=""):
+    def restore(self, name, repository, options="", database="bench"):
         command = (
-            f"'{self.binary}' restore --repo '{repository}' --from bench@latest --target '{self.url('bench_back')}' "
+            f"'{self.binary}' restore --repo '{repository}' --from {database}@latest --target '{self.url('bench_back')}' "
             f"--output json --log-format json {options}"
         )
         _, log, entry = self.timed(name, command)
@@ -183,12 +178,6 @@ def stages(log):
         if line["message"] == "stage begins":
             stage, since = line["stage"], moment
     return found
-
-
-def size_of(path):
-    """Bytes and number of the files below a folder."""
-    files = [file for file in Path(path).rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files), len(files)
 
 
 # What is measured
@@ -321,21 +310,6 @@ def changes(bench):
         entry["grown"] = entry["summary"]["added_bytes"]
 
 
-def many_tables(bench):
-    repository = bench.fresh("repository-many")
-    bench.init(f"file://{repository}")
-    before = size_of(repository)[1]
-    entry = bench.backup("ours, 2,000 small tables", f"file://{repository}", "many")
-    entry["files"] = size_of(repository)[1] - before
-    before = size_of(repository)[1]
-    entry = bench.backup("ours, 2,000 small tables, again", f"file://{repository}", "many")
-    entry["files"] = size_of(repository)[1] - before
-    folder = bench.fresh("many.d")
-    entry = bench.peer(["pg_dump"], "pg_dump -Fd -j2, 2,000 small tables", f"pg_dump -Fd -j2 -f '{folder}' many")
-    if entry:
-        entry["files"] = size_of(folder)[1]
-
-
 # What was measured on
 
 
@@ -398,7 +372,7 @@ def main():
             say(f"restores, round {number + 1} of {args.restore_rounds}")
             restore_round(bench, number == 0)
         changes(bench)
-        many_tables(bench)
+        bench_shapes.measure(bench)
     except Failed as error:
         sys.exit(f"bench: error: {error}")
     results = {"machine": facts, "seen": bench.seen, "skipped": bench.skipped}

@@ -9,8 +9,13 @@ import json
 from pathlib import Path
 from statistics import median
 
+from bench_shapes import SHAPES
+
 BEGIN, END = "<!-- written by hand: begin -->", "<!-- written by hand: end -->"
 MIB = 1024 * 1024
+# As bench-data.sh makes them at full scale.
+SKEWED = "ten tables of 200,000 rows beside one of 2,000,000, each with a primary key and one more index"
+WIDE = "6,000 values of 1 KiB to 128 KiB that do not compress, kept beside their table, in bytea"
 
 
 class Report:
@@ -111,14 +116,31 @@ def limits(report):
     rows = [(name, f"{max(run['rss_mib'] for run in report.seen[name]):.0f}") for name in names if report.has(name)]
     report.add("", "## Memory", "", "Peak resident memory of the process at its 4 workers, the highest of all rounds.")
     report.table(("what", "MiB"), rows)
-    small = [
-        ("ours, 2,000 small tables", "**longshore backup**, first"),
-        ("ours, 2,000 small tables, again", "**longshore backup**, nothing changed"),
-        ("pg_dump -Fd -j2, 2,000 small tables", "`pg_dump -Fd -j2`"),
-    ]
-    rows = [(shown, report.seconds(name), f"{report.of(name, 'files'):.0f}") for name, shown in small if report.has(name)]
-    report.add("", "## A database of 2,000 tables of 20 rows")
-    report.table(("what", "seconds", "objects written"), rows)
+
+
+def shapes(report):
+    report.add(
+        "",
+        "## Databases of other shapes",
+        "",
+        f"2,000 tables of 20 rows; {SKEWED}; {WIDE}. The restores include indexes; ours also counts and gathers statistics.",
+    )
+    rows = []
+    for shape in SHAPES.values():
+        for name, shown in [
+            (f"ours, {shape}", "**longshore backup**, first"),
+            (f"ours, {shape}, again", "**longshore backup**, nothing changed"),
+            (f"pg_dump -Fd -j2, {shape}", "`pg_dump -Fd -j2`"),
+            (f"ours, restore, {shape}", "**longshore restore**"),
+            (f"pg_restore -j2, {shape}", "`pg_restore -j2`"),
+        ]:
+            if report.has(name):
+                wrote = "grown" in report.seen[name][0]
+                stored = f"{report.of(name, 'grown') / MIB:,.1f}" if wrote else ""
+                objects = f"{report.of(name, 'files'):,.0f}" if wrote else ""
+                highest = max(run["rss_mib"] for run in report.seen[name])
+                rows.append((shape, shown, report.seconds(name), stored, objects, f"{highest:.0f}"))
+    report.table(("database", "what", "seconds", "MiB written", "objects written", "peak MiB of memory"), rows)
 
 
 def targets(report):
@@ -160,8 +182,10 @@ def slower(report):
         ("ours, first", ["pg_dump | zstd -3 -T2", "pg_dump -Fd -j2", "pg_dump -Fc", "pg_dump | restic, first"]),
         ("ours, again unchanged", ["pg_dump | restic, again unchanged"]),
         ("ours, restore", ["pg_restore -j2", "pg_restore -j2, with the memory for indexes that ours asks for", "pgcopydb clone"]),
-        ("ours, 2,000 small tables", ["pg_dump -Fd -j2, 2,000 small tables"]),
     ]
+    for shape in SHAPES.values():
+        pairs.append((f"ours, {shape}", [f"pg_dump -Fd -j2, {shape}"]))
+        pairs.append((f"ours, restore, {shape}", [f"pg_restore -j2, {shape}"]))
     lines = []
     for ours, peers in pairs:
         for peer in peers:
@@ -220,6 +244,7 @@ def write(results, old):
     again(report)
     restores(report)
     limits(report)
+    shapes(report)
     report.add("", "## Where it loses", "", *slower(report))
     by_hand = old.split(BEGIN, 1)[1].split(END, 1)[0] if BEGIN in old and END in old else "\n"
     report.add("", "## Where the time goes", "", BEGIN + by_hand + END)

@@ -3,6 +3,7 @@
 mod corruption;
 mod directory;
 mod kill;
+mod limits;
 mod objects;
 mod parts;
 mod schema;

@@ -73,6 +73,40 @@ async fn come_back(version: u16) {
     drop_roles(&db, &roles).await;
 }
 
+/// A restore that may make the roles it lacks makes them what they were: those that it needs, and no other.
+async fn missing_ones_are_made_by_a_restore(version: u16) {
+    let db = postgres(version).await.create_database().await;
+    db.exec(&format!("create table t (x int); create role {}_idle login", db.name)).await;
+    let roles = roles(&db).await;
+    for role in &roles {
+        db.exec(&format!("grant select on t to \"{}\"", role.replace('"', "\"\""))).await;
+    }
+    let place = Place::new().await;
+    let job = place.backup(&db.url()).env("LONGSHORE_GLOBALS_PASSWORDS", "true");
+    job.for_postgres(version).run().await.success();
+    let elsewhere = own(version, &[]).await;
+    let restore = place.restore(&elsewhere.url("back")).for_postgres(version);
+    let outcome = restore.env("LONGSHORE_CREATE_MISSING_ROLES", "true").run().await.success();
+    assert!(outcome.json()["notes"].to_string().contains("as the backup's globals say"), "{}", outcome.report());
+    assert!(!format!("{}{}", outcome.stdout, outcome.stderr).contains("SCRAM"), "{}", outcome.report());
+    let idle = format!("{}_idle", db.name);
+    let mut there = dumped(&db.server, &db.name);
+    there.retain(|line| !line.contains(&idle));
+    assert_eq!(dumped(&elsewhere, &db.name), there);
+    db.exec("drop table t").await;
+    drop_roles(&db, &roles.into_iter().chain([idle]).collect()).await;
+}
+
+#[tokio::test]
+async fn missing_roles_are_made_by_a_restore_as_they_were_on_postgresql_15() {
+    missing_ones_are_made_by_a_restore(15).await;
+}
+
+#[tokio::test]
+async fn missing_roles_are_made_by_a_restore_as_they_were_on_postgresql_18() {
+    missing_ones_are_made_by_a_restore(18).await;
+}
+
 #[tokio::test]
 async fn roles_come_back_as_they_were_on_postgresql_15() {
     come_back(15).await;

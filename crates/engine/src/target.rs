@@ -56,6 +56,10 @@ pub struct TargetOptions {
     pub workers: usize,
     /// Leave owners and grants out: everything belongs to the role that restores.
     pub no_owner: bool,
+    /// Everything is done as this role, which the copy belongs to; the role that connects when `None`.
+    pub role: Option<String>,
+    /// Make roles that the backup needs and the server lacks.
+    pub create_missing_roles: bool,
     /// Identifies this run in the names of what it makes: the last characters of a ULID, lower case.
     pub run: String,
     /// Directory of the vendor's tools; the usual places when `None`.

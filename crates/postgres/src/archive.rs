@@ -59,11 +59,15 @@ pub(crate) const BUILD_SETTINGS: &str = "SET maintenance_work_mem = '256MB'";
 const RESTORE_SETTINGS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 \
      -c default_transaction_read_only=off -c synchronous_commit=off -c maintenance_work_mem=256MB";
 
+/// Most entries before data that are made in one transaction. Each holds a lock or several until the end, and a server with its
+/// default settings has some 6,400 for everybody; beyond this, each statement is its own.
+const MOST_IN_ONE_TRANSACTION: usize = 1000;
+
 /// What to bring back of an archive.
 #[derive(Debug)]
 pub(crate) struct Restore<'a> {
     pub archive: &'a Path,
-    /// Before data, all is one transaction; after it, `workers` sessions work at the same time.
+    /// Before data, one session works, and few entries are one transaction; after it, `workers` sessions work at the same time.
     pub section: Section,
     /// Entries of that section, in the archive's order.
     pub entries: &'a [i32],
@@ -91,11 +95,16 @@ pub(crate) async fn restore(tool: &Tool, endpoint: &Endpoint, restore: &Restore<
         command = command.arg(format!("--jobs={}", restore.workers));
         "restore indexes and constraints"
     } else {
-        command = command.arg("--single-transaction");
+        if restore.entries.len() <= MOST_IN_ONE_TRANSACTION {
+            command = command.arg("--single-transaction");
+        }
         "restore the schema"
     };
     if restore.no_owner {
         command = command.args(["--no-owner", "--no-acl"]);
+    }
+    if let Some(role) = &endpoint.acting_role {
+        command = command.arg(format!("--role={role}"));
     }
     let failed = |e| from_tool(what, e);
     let mut child = endpoint.lend(command.arg(restore.archive)).and_then(process::Command::spawn).map_err(failed)?;

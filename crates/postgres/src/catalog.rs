@@ -9,6 +9,7 @@ use crate::failure::from_postgres;
 use crate::filter::Chosen;
 use crate::lacking::Lacking;
 use crate::large_objects::{self, LargeObjects};
+use crate::needs::Needs;
 use crate::quote::{ident, qualified, shown};
 use crate::segments::Range;
 use crate::special;
@@ -132,6 +133,9 @@ pub(crate) struct Catalog {
     pub roles: BTreeSet<String>,
     pub tables: Vec<Table>,
     pub sequences: Vec<Sequence>,
+    /// What a restore needs of the target; backups of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Needs>,
     /// Owners, grants, comments and labels of large objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub large_objects: Option<LargeObjects>,
@@ -396,17 +400,17 @@ pub(crate) async fn read_moment(client: &Client) -> Result<Moment, Error> {
 }
 
 /// Roles that own or were granted something here, as far as a restore needs them.
-pub(crate) async fn read_roles(client: &Client) -> Result<BTreeSet<String>, Error> {
-    // The bootstrap superuser is pinned and leaves no dependency, so owners are asked for besides.
-    let sql = "SELECT r.rolname FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid \
-         WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.dbid = \
+pub(crate) async fn read_roles(client: &Client, needs: &Needs) -> Result<BTreeSet<String>, Error> {
+    // The bootstrap superuser is pinned and leaves no dependency: its default privileges are asked for besides.
+    let sql = "SELECT r.rolname::text FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid \
+         WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.deptype = 'a' AND d.dbid = \
          (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
-         UNION SELECT pg_catalog.pg_get_userbyid(relowner) FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind <> 't' \
-         UNION SELECT pg_catalog.pg_get_userbyid(proowner) FROM pg_catalog.pg_proc WHERE oid >= 16384 \
-         UNION SELECT pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace WHERE oid >= 16384 \
-         UNION SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = current_database()";
+         UNION SELECT pg_catalog.pg_get_userbyid(a.grantee)::text FROM pg_catalog.pg_default_acl d, \
+         pg_catalog.aclexplode(d.defaclacl) a WHERE a.grantee <> 0 \
+         UNION SELECT pg_catalog.pg_get_userbyid(datdba)::text FROM pg_catalog.pg_database WHERE datname = current_database()";
     let rows = client.query(sql, &[]).await.map_err(from_postgres("read roles"))?;
-    Ok(rows.iter().map(|row| row.get::<_, String>(0)).collect())
+    let granted = rows.iter().map(|row| row.get::<_, String>(0));
+    Ok(granted.chain(needs.owners.iter().cloned()).chain(needs.named.iter().cloned()).collect())
 }
 
 /// Names and labels that rows are written with, and that change without touching a table's lock: of schemas, of enum

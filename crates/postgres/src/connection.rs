@@ -6,6 +6,7 @@
 
 use crate::endpoint::{Endpoint, TlsMode};
 use crate::failure::from_postgres;
+use crate::quote::ident;
 use crate::tls;
 use engine::{Error, Kind};
 use std::ops::Deref;
@@ -159,6 +160,9 @@ async fn prepare(
     // Known from version 17 on: set where it exists.
     sql.push_str("SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';");
     sql.push_str(&format!("SET lock_timeout = '{lock_timeout_seconds}s';"));
+    if let Some(role) = &endpoint.acting_role {
+        sql.push_str(&format!("SET ROLE {};", ident(role)));
+    }
     if purpose != Purpose::Write {
         sql.push_str("SET search_path = '';");
     }

@@ -42,6 +42,8 @@ pub struct Endpoint {
     pub(crate) database: String,
     pub(crate) tls: TlsMode,
     pub(crate) root_cert: Option<PathBuf>,
+    /// The role that sessions act as once they are connected; `user` when `None`.
+    pub(crate) acting_role: Option<String>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -82,6 +84,7 @@ impl Endpoint {
             database,
             tls: TlsMode::Prefer,
             root_cert: None,
+            acting_role: None,
         };
         for (name, value) in parsed.query_pairs() {
             endpoint.set(&name, &value).map_err(bad)?;
@@ -153,6 +156,11 @@ impl Endpoint {
     /// The same server and credentials, another database.
     pub(crate) fn with_database(&self, database: &str) -> Self {
         Self { database: database.to_owned(), ..self.clone() }
+    }
+
+    /// The same database, where sessions act as that role.
+    pub(crate) fn acting_as(&self, role: Option<&str>) -> Self {
+        Self { acting_role: role.map(str::to_owned), ..self.clone() }
     }
 
     /// Gives a vendor's tool what it needs to connect: environment for what may show, a password file for what may not.

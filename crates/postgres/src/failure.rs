@@ -122,12 +122,9 @@ pub(crate) fn from_tool(what: &str, error: process::Error) -> Error {
                 process::Status::Code(_) => kind_of_tool(&stderr_tail),
             };
             let error = Error::new(kind, format!("{what}: {program} ended with {status}{said}"));
-            match (kind, stderr_tail.contains("default_tablespace")) {
-                _ if pooler::says_pooler(&stderr_tail) => error.hint(pooler::ADVICE),
-                _ if standby::is_conflict(&stderr_tail) => error.hint(standby::ADVICE),
-                (Kind::Config, true) => error.hint("make that tablespace on the target's server"),
-                (Kind::Refused, _) => error.hint("use a superuser, or restore with --no-owner"),
-                _ => error,
+            match hint_of_tool(kind, &stderr_tail) {
+                Some(hint) => error.hint(hint),
+                None => error,
             }
         }
         other => Error::new(Kind::Internal, format!("{what}: {other}")),
@@ -175,6 +172,30 @@ fn kind_of_tool(stderr: &str) -> Kind {
     ];
     // What nobody recognises is not worth a retry: it would fail the same way for ever.
     if says(&passing) { Kind::Unavailable } else { Kind::Config }
+}
+
+/// What to do about what a tool ran into at the target.
+fn hint_of_tool(kind: Kind, stderr: &str) -> Option<&'static str> {
+    let hints = [
+        ("default_tablespace", "make that tablespace on the target's server"),
+        ("security label provider", "load that provider on the target's server, in shared_preload_libraries"),
+        ("is not available", "install that extension's package on the machine of the target's server"),
+        ("create locale", "install that locale on the machine of the target's server"),
+        ("collation \"pg_catalog.", "install that locale on the machine of the target's server"),
+        ("must be able to SET ROLE", "GRANT that role to the one that restores, or restore with --no-owner"),
+        ("must be member of role", "GRANT that role to the one that restores, or restore with --no-owner"),
+    ];
+    let known = hints.iter().find(|(text, _)| stderr.contains(text)).map(|(_, hint)| *hint);
+    match kind {
+        _ if pooler::says_pooler(stderr) => Some(pooler::ADVICE),
+        _ if standby::is_conflict(stderr) => Some(standby::ADVICE),
+        _ if known.is_some() => known,
+        _ if stderr.contains("role \"") && stderr.contains("does not exist") => {
+            Some("make that role on the target's server, or restore with --create-missing-roles")
+        }
+        Kind::Refused => Some("use a superuser; where it is about owners or grants, --no-owner leaves them out"),
+        _ => None,
+    }
 }
 
 fn without_rows(stderr: &str) -> String {

@@ -111,14 +111,14 @@ pub(crate) async fn assert_not_source(
     ))
 }
 
-/// Fails unless the mark allows a restore into the database that the URL names.
-pub(crate) fn assert_marked(marks: &Marks, endpoint: &Endpoint) -> Result<(), Error> {
+/// Fails unless the mark allows a restore into the database that the URL names; `holds` is something in it, for people.
+pub(crate) fn assert_marked(marks: &Marks, endpoint: &Endpoint, holds: &str) -> Result<(), Error> {
     let refused = |what: String| Error::new(Kind::Refused, what);
     let remark = |mark: &str| {
         format!("if this is the database you mean to replace: longshore mark --target '{}' --as {mark}", endpoint.url())
     };
     let Some(mark) = &marks.target else {
-        let what = format!("{endpoint} holds data and is not marked as a database that may be replaced");
+        let what = format!("{endpoint} holds {holds} and is not marked as a database that may be replaced");
         return Err(refused(what).hint(remark("staging")));
     };
     assert_not_protected(mark, endpoint)?;

@@ -4,9 +4,9 @@
 //! `pg_restore`, which alone write schema. Promises that what is read belongs to one moment and is complete, or an error
 //! naming the object. Refuses to keep rows: they pass through.
 //!
-//! The reading side is `source` (and `snapshot`, `catalog`, `unsupported`, `segments`, `reader`, `dump`, `globals`, and for parts
-//! of a database `filter`, `pattern`, `lacking`); the writing side is
-//! `target` (and `database`, `archive`, `loader`, `scratch`, `scripts`), for parts `part` and `part_entries`; who may be replaced
+//! The reading side is `source` (and `snapshot`, `catalog`, `needs`, `privileges`, `unsupported`, `segments`, `reader`, `dump`,
+//! `globals`, for parts of a database `filter`, `pattern`, `lacking`); the writing side is `target` (and `preflight`, `roles`,
+//! `ownership`, `database`, `archive`, `loader`, `scratch`, `scripts`), for parts `part` and `part_entries`; who may be replaced
 //! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
 
 mod archive;
@@ -26,14 +26,18 @@ mod large_objects;
 mod loader;
 mod mark;
 mod marker;
+mod needs;
+mod ownership;
 mod part;
 mod part_entries;
 mod pattern;
 mod pooler;
+mod preflight;
 mod privileges;
 mod quote;
 mod reader;
 mod refresh;
+mod roles;
 mod rollback;
 mod scratch;
 mod scripts;

@@ -166,7 +166,7 @@ impl Target for PostgresPart {
     }
 
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
-        let session = connect_session(&self.target, Purpose::Write, 60).await?;
+        let session = connect_session(&self.target.acting_as(self.options.role.as_deref()), Purpose::Write, 60).await?;
         self.session = Some(Arc::new(session));
         self.run("begin", &format!("{NOTICE}; BEGIN")).await?;
         for schema in self.part.schemas.iter().filter(|(_, in_archive)| !**in_archive).map(|(schema, _)| schema) {
@@ -300,7 +300,7 @@ async fn assert_may(endpoint: &Endpoint, catalog: &Catalog, options: &TargetOpti
     match (&live.marks.target, holds(endpoint).await?) {
         (Some(mark), None) => guard::assert_not_protected(mark, endpoint),
         (None, None) => Ok(()),
-        (_, Some(_)) => guard::assert_marked(&live.marks, endpoint),
+        (_, Some(what)) => guard::assert_marked(&live.marks, endpoint, &what),
     }
 }
 

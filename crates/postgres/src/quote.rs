@@ -18,15 +18,17 @@ pub(crate) fn literal(text: &str) -> String {
     if doubled.contains('\\') { format!(" E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
 }
 
+/// A name for people: quoted only where it must be.
+pub(crate) fn shown_name(name: &str) -> String {
+    let plain = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
+        && !name.is_empty()
+        && !name.as_bytes()[0].is_ascii_digit();
+    if plain { name.to_owned() } else { ident(name) }
+}
+
 /// A table's name for people and for stream names: quoted only where it must be.
 pub(crate) fn shown(schema: &str, name: &str) -> String {
-    let part = |text: &str| {
-        let plain = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
-            && !text.is_empty()
-            && !text.as_bytes()[0].is_ascii_digit();
-        if plain { text.to_owned() } else { ident(text) }
-    };
-    format!("{}.{}", part(schema), part(name))
+    format!("{}.{}", shown_name(schema), shown_name(name))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<
         return Err(nothing_live(endpoint, &asides));
     };
     let back = choose(asides, live.oid, endpoint)?;
-    guard::assert_marked(&live.marks, endpoint)?;
+    guard::assert_marked(&live.marks, endpoint, "data")?;
     live.assert_ours(endpoint)?;
     assert_nothing_prepared(&client, live.oid, endpoint).await?;
     assert_nothing_prepared(&client, back.oid, &endpoint.with_database(&back.name)).await?;

@@ -348,7 +348,7 @@ async fn look(
         return Err(not_empty(target, &what));
     }
     guard::assert_not_source(client, &live, target, catalog, options).await?;
-    guard::assert_marked(&live.marks, target)?;
+    guard::assert_marked(&live.marks, target, &what)?;
     live.assert_ours(target)?;
     assert_nothing_prepared(client, live.oid, target).await?;
     Ok(There::Full(live))
@@ -422,7 +422,10 @@ pub(crate) async fn holds(target: &Endpoint) -> Result<Option<String>, Error> {
          UNION ALL SELECT 'schema ' || nspname FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_' \
          UNION ALL SELECT 'type ' || oid::pg_catalog.regtype::text FROM pg_catalog.pg_type WHERE oid >= 16384 AND (typtype IN ('e', 'd', 'r') OR typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class k WHERE k.oid = typrelid AND k.relkind = 'c')) \
          UNION ALL SELECT 'extension ' || extname FROM pg_catalog.pg_extension WHERE oid >= 16384 \
-         UNION ALL SELECT 'large object ' || oid::text FROM pg_catalog.pg_largeobject_metadata) \
+         UNION ALL SELECT 'large object ' || oid::text FROM pg_catalog.pg_largeobject_metadata \
+         UNION ALL SELECT 'replication slot ' || slot_name FROM pg_catalog.pg_replication_slots WHERE database = current_database() \
+         UNION ALL SELECT 'subscription ' || subname FROM pg_catalog.pg_subscription WHERE subdbid = \
+         (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
          SELECT what FROM own LIMIT 1";
     let client = connect(target, Purpose::Lead, 60).await?;
     let row = client.query_opt(sql, &[]).await.map_err(from_postgres("look into the target"))?;

@@ -17,7 +17,7 @@ use crate::globals::{GLOBALS, Globals};
 use crate::reader::{Readable, SegmentReader};
 use crate::snapshot::{self, Snapshot};
 use crate::tools::{self, Tool};
-use crate::{large_objects, pooler, privileges, segments, standby, unsupported};
+use crate::{large_objects, needs, pooler, privileges, segments, standby, unsupported};
 use async_trait::async_trait;
 use engine::{
     About, Document, Error, Filter, GlobalsWanted, Kind, Plan, Reader, Segment, Source, SourceOptions, StreamPlan,
@@ -246,6 +246,7 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32, chose
     let version = client.query_one("SHOW server_version", &[]).await.map_err(from_postgres("read the version"))?;
     let row = client.query_one("SELECT current_database()::text", &[]).await.map_err(from_postgres("read the name"))?;
     let database = Properties::read(client, server_major, row.get(0)).await?;
+    let needs = needs::read(client).await?;
     let mut tables = catalog::read_tables(client, chosen).await?;
     let objects = if chosen.holds_the_rest() { large_objects::read(client).await? } else { None };
     let objects = objects.map(|(table, objects)| {
@@ -261,11 +262,12 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32, chose
         moment,
         database,
         has_public: catalog::has_public(client).await?,
-        roles: catalog::read_roles(client).await?,
+        roles: catalog::read_roles(client, &needs).await?,
         tables,
         sequences: catalog::read_sequences(client, chosen).await?,
         large_objects: objects,
         lacking: None,
+        needs: Some(needs),
     })
 }
 

@@ -205,7 +205,7 @@ impl Exchange {
     async fn last_step(&self, client: &Client, between: &str, aside: &str) -> Result<String, Error> {
         let name = self.target.database();
         let (theirs, mut marks) = comment_of(client, aside).await?;
-        guard::assert_marked(&marks, &self.target)?;
+        guard::assert_marked(&marks, &self.target, "data")?;
         let to_name = format!("ALTER DATABASE {} RENAME TO {}", ident(between), ident(name));
         let mut sql = Vec::new();
         let here = Marks { target: marks.target.clone(), replaced: None };

@@ -8,17 +8,21 @@ use crate::archive::{self, BUILD_SETTINGS, private_folder};
 use crate::builds::Builds;
 use crate::catalog::{ARCHIVE, CATALOG, Catalog, Special, Table};
 use crate::connection::{Purpose, connect};
-use crate::database::{Setting, missing_roles};
+use crate::database::Setting;
 use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::lacking;
+use crate::globals::{GLOBALS, Globals};
 use crate::large_objects;
 use crate::loader::SegmentLoader;
+use crate::ownership::{self, About};
 use crate::pooler;
+use crate::preflight::{self, Cleared};
 use crate::quote::{ident, qualified};
 use crate::reader::{Readable, SegmentReader};
 use crate::refresh::Refresh;
+use crate::roles;
 use crate::scratch::Scratch;
 use crate::scripts;
 use crate::segments;
@@ -33,6 +37,11 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
+/// Sequences set by one statement, which holds a lock on each of them until it ends.
+const SEQUENCES_AT_ONCE: usize = 500;
+/// Kind of the archive's entries that grant.
+const GRANT: &str = "ACL";
+
 /// A database being restored.
 pub struct PostgresTarget {
     scratch: Scratch,
@@ -40,6 +49,9 @@ pub struct PostgresTarget {
     options: TargetOptions,
     catalog: Catalog,
     contents: Contents,
+    /// What the checks found out.
+    cleared: Cleared,
+    globals: Option<Globals>,
     tables: Arc<BTreeMap<StreamName, Table>>,
     builds: Arc<Builds>,
     refresh: Refresh,
@@ -61,7 +73,8 @@ impl PostgresTarget {
         pooler::refuse_any(&endpoint).await?;
         scripts::refuse_commands(&options.before_publish)?;
         let contents = Contents::parse(&archive.bytes)?;
-        let scratch = Scratch::plan(endpoint.clone(), &catalog, &options).await?;
+        let globals = Document::find(documents, GLOBALS).map(|it| Globals::parse(&it.bytes)).transpose()?;
+        let mut scratch = Scratch::plan(endpoint.clone(), &catalog, &options).await?;
         let major = scratch.major();
         assert_version(&catalog, major, &endpoint)?;
         let pg_restore = tools::find("pg_restore", catalog.dump_major, options.tools.as_deref()).await?;
@@ -69,9 +82,8 @@ impl PostgresTarget {
             let what = format!("pg_restore {} sends settings that PostgreSQL {major} does not know", pg_restore.major);
             return Err(Error::new(Kind::Config, what).hint("install the client tools of the server's own version"));
         }
-        if !options.no_owner {
-            assert_roles(&scratch, &catalog).await?;
-        }
+        let cleared = preflight::check(&scratch, endpoint.database(), &catalog, &contents, &options).await?;
+        scratch.endpoint = scratch.endpoint.acting_as(options.role.as_deref());
         let folder = private_folder()?;
         let write = tokio::fs::write(folder.path().join("schema"), &archive.bytes).await;
         write.map_err(|e| Error::new(Kind::Config, format!("write the schema to a temporary folder: {e}")))?;
@@ -87,6 +99,8 @@ impl PostgresTarget {
             options,
             catalog,
             contents,
+            cleared,
+            globals,
             tables: Arc::new(tables),
             builds: Arc::new(builds),
             refresh,
@@ -142,7 +156,10 @@ impl PostgresTarget {
         let refresh = std::mem::take(&mut self.refresh);
         let mut sessions = Vec::new();
         for _ in 0..self.options.workers.min(refresh.len()) {
-            sessions.push(self.session().await?);
+            let session = self.session().await?;
+            // Filled with their owners' rights, as at the source: policies choose what such an owner sees, they do not fail.
+            session.batch_execute("SET row_security = on").await.map_err(from_postgres("prepare a session"))?;
+            sessions.push(session);
         }
         refresh.run(sessions).await
     }
@@ -154,6 +171,49 @@ impl PostgresTarget {
         inside.batch_execute(&sql).await.map_err(from_postgres("make the schemas"))
     }
 
+    /// Whether an ordinary role gives things to others, who then need the right to have them where they are.
+    fn gives_away(&self) -> bool {
+        !(self.options.no_owner || self.cleared.restorer.acting.superuser)
+    }
+
+    /// Types, tables and functions, given to their owners.
+    async fn restore_objects(&self) -> Result<(), Error> {
+        if !self.gives_away() {
+            return self.restore_entries(Section::PreData, |_| true).await;
+        }
+        let opened = ownership::open(self.inside()?, About::Schemas).await?;
+        self.restore_entries(Section::PreData, |entry| entry.kind != GRANT).await?;
+        ownership::close(self.inside()?, &opened).await?;
+        self.restore_entries(Section::PreData, |entry| entry.kind == GRANT).await
+    }
+
+    /// What comes after data, apart from what is made elsewhere and what comes last.
+    async fn restore_rest(&self, wanted: impl Fn(&Entry) -> bool) -> Result<(), Error> {
+        if !self.gives_away() {
+            return self.restore_entries(Section::PostData, wanted).await;
+        }
+        let opened = ownership::open(self.inside()?, About::Rest).await?;
+        self.restore_entries(Section::PostData, wanted).await?;
+        ownership::close(self.inside()?, &opened).await
+    }
+
+    /// Makes the roles that are missing, if that was asked for: the checks have passed, and the copy's grants need them.
+    async fn create_roles(&self) -> Result<Vec<String>, Error> {
+        if self.cleared.missing_roles.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (client, major) = (self.scratch.maintenance(), self.scratch.major());
+        roles::create(client, major, &self.cleared, self.globals.as_ref()).await
+    }
+
+    /// Gives the copy to the role that everything is done as.
+    async fn hand_over(&self) -> Result<(), Error> {
+        let Some(role) = &self.options.role else { return Ok(()) };
+        let sql = format!("ALTER DATABASE {} OWNER TO {}", ident(self.scratch.endpoint.database()), ident(role));
+        let done = self.scratch.maintenance().batch_execute(&sql).await;
+        done.map_err(from_postgres(format!("give the copy to {role}")))
+    }
+
     /// What the archive holds and is left out on purpose: it would connect a copy to production.
     fn left_out(&self) -> Vec<String> {
         let tied = |entry: &&Entry| matches!(entry.kind.as_str(), "PUBLICATION" | "SUBSCRIPTION");
@@ -161,12 +221,14 @@ impl PostgresTarget {
     }
 
     async fn set_sequences(&self) -> Result<(), Error> {
-        let names: Vec<String> = self.catalog.sequences.iter().map(|s| qualified(&s.schema, &s.name)).collect();
-        let values: Vec<i64> = self.catalog.sequences.iter().map(|s| s.last_value).collect();
-        let called: Vec<bool> = self.catalog.sequences.iter().map(|s| s.is_called).collect();
         let sql = "SELECT count(pg_catalog.setval(s.name::pg_catalog.regclass, s.value, s.called)) \
              FROM unnest($1::text[], $2::bigint[], $3::boolean[]) AS s(name, value, called)";
-        self.inside()?.query(sql, &[&names, &values, &called]).await.map_err(from_postgres("set the sequences"))?;
+        for some in self.catalog.sequences.chunks(SEQUENCES_AT_ONCE) {
+            let names: Vec<String> = some.iter().map(|s| qualified(&s.schema, &s.name)).collect();
+            let values: Vec<i64> = some.iter().map(|s| s.last_value).collect();
+            let called: Vec<bool> = some.iter().map(|s| s.is_called).collect();
+            self.inside()?.query(sql, &[&names, &values, &called]).await.map_err(from_postgres("set the sequences"))?;
+        }
         Ok(())
     }
 }
@@ -176,14 +238,16 @@ impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let mut notes = self.left_out();
         notes.extend(lacking::unmakeable(&self.contents, &self.catalog).1);
+        notes.extend(self.create_roles().await?);
         notes.extend(self.scratch.create(&self.catalog.database, self.options.no_owner).await?);
+        self.hand_over().await?;
         let inside = connect(&self.scratch.endpoint, Purpose::Write, 60).await?;
         if !self.catalog.has_public {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
         }
         self.make_schemas(&inside).await?;
         self.inside = Some(inside);
-        self.restore_entries(Section::PreData, |_| true).await?;
+        self.restore_objects().await?;
         Ok(notes)
     }
 
@@ -211,7 +275,7 @@ impl Target for PostgresTarget {
         let (done, last) = (self.builds.done(), self.last());
         let rest =
             |entry: &Entry| !done.contains(&entry.id) && !last.contains(&entry.id) && !self.refresh.contains(entry.id);
-        self.restore_entries(Section::PostData, rest).await?;
+        self.restore_rest(rest).await?;
         self.set_sequences().await?;
         if let Some(objects) = &self.catalog.large_objects {
             objects.apply(self.inside()?, self.options.no_owner).await?;
@@ -289,17 +353,4 @@ pub(crate) fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint)
     }
     let what = format!("the backup is of PostgreSQL {}, and {endpoint} is {major}", catalog.server_major);
     Err(Error::new(Kind::Config, what).hint("restore into a server of the same or a newer major version"))
-}
-
-async fn assert_roles(scratch: &Scratch, catalog: &Catalog) -> Result<(), Error> {
-    let needed = catalog.roles.union(&catalog.database.roles()).cloned().collect();
-    let missing = missing_roles(scratch.maintenance(), &needed).await?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Config,
-        format!("the target's server lacks roles that own or were granted something: {}", missing.join(", ")),
-    )
-    .hint("create them, or restore with --no-owner, which leaves owners and grants out; nothing was changed"))
 }

@@ -65,6 +65,12 @@ pub struct RestoreArgs {
     /// Leave owners and grants out: everything belongs to the role that restores
     #[arg(long)]
     pub no_owner: bool,
+    /// Do everything as this role: the database belongs to it, and with --no-owner all that is in it
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
+    /// Make the roles that the backup needs and the target's server lacks: as its globals say, else without login; they stay
+    #[arg(long)]
+    pub create_missing_roles: bool,
     /// Connections that load at the same time, and indexes built at the same time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
@@ -88,6 +94,7 @@ impl RestoreArgs {
             ("--mode", self.mode.is_some()),
             ("--before-swap", !self.before_swap.is_empty()),
             ("--drop-old", self.drop_old),
+            ("--create-missing-roles", self.create_missing_roles),
         ];
         match others.iter().find(|(_, given)| *given && !part.is_empty()) {
             None => Ok(part),

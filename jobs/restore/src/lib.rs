@@ -48,6 +48,8 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
         source_server: backup.manifest.about.get("server").and_then(|server| server.as_str()).map(str::to_owned),
         workers: usize::from(args.workers),
         no_owner: args.no_owner,
+        role: args.role.clone(),
+        create_missing_roles: args.create_missing_roles,
         run: Ulid::generate().to_string().to_ascii_lowercase().chars().skip(16).collect(),
         tools: args.tools.clone(),
     };
