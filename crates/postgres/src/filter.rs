@@ -243,6 +243,11 @@ impl Chosen {
         self.part.as_ref().map(|part| part.kept.iter().copied().collect())
     }
 
+    /// Whether everything is read.
+    pub fn is_whole(&self) -> bool {
+        self.part.is_none()
+    }
+
     /// Whether what belongs to no schema is read, too: large objects, subscriptions.
     pub fn holds_the_rest(&self) -> bool {
         self.part.as_ref().is_none_or(|part| part.extent == Extent::Rest)

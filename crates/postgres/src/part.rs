@@ -341,18 +341,17 @@ async fn assert_there(client: &Client, part: &PartEntries) -> Result<(), Error> 
         part.into.iter().filter(|name| !there.contains(*name)).map(|name| format!("schema {name}")).collect();
     for (kind, schema, name) in &part.needs {
         let sql = match kind.as_str() {
-            "extension" => "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = $2 AND $1 IS NOT NULL)",
+            "extension" => "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = $2::text AND $1::text IS NOT NULL)",
             "type" | "domain" => {
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
-                 WHERE n.nspname = $1::text AND t.typname = $2)"
+                 WHERE n.nspname = $1::text AND t.typname = $2::text)"
             }
             _ => {
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE n.nspname = $1::text AND c.relname = $2)"
+                 WHERE n.nspname = $1::text AND c.relname = $2::text)"
             }
         };
-        let sql = sql.replace("$2", "$2::text").replace("$1 IS", "$1::text IS");
-        let found = client.query_one(&sql, &[schema, name]).await.map_err(from_postgres("look what is there"))?;
+        let found = client.query_one(sql, &[schema, name]).await.map_err(from_postgres("look what is there"))?;
         if !found.get::<_, bool>(0) {
             let name = if kind == "extension" { name.clone() } else { shown(schema, name) };
             lost.push(format!("{kind} {name}"));

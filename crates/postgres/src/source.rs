@@ -267,7 +267,8 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32, chose
         sequences: catalog::read_sequences(client, chosen).await?,
         large_objects: objects,
         lacking: None,
-        needs: Some(needs),
+        // They are those of the whole database: of a part's restore too much would be asked.
+        needs: chosen.is_whole().then_some(needs),
     })
 }
 
