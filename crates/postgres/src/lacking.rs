@@ -141,16 +141,20 @@ async fn has_large_objects(client: &Client) -> Result<bool, Error> {
 /// partitioned table that is not there, and the schema that every database has. With a note on each but the last.
 pub(crate) fn unmakeable(contents: &Contents, catalog: &Catalog) -> (BTreeSet<i32>, Vec<String>) {
     let Some(lacking) = &catalog.lacking else { return (BTreeSet::new(), Vec::new()) };
-    let tables: BTreeSet<i32> =
-        contents.entries.iter().filter(|entry| entry.is_table()).map(|entry| entry.id).collect();
-    let attached_to_nothing =
-        |entry: &Entry| entry.kind == "TABLE ATTACH" && entry.needs.iter().filter(|id| tables.contains(id)).count() < 2;
+    let by_id = contents.by_id();
+    // Both sides of an attachment are needed, if they are there.
+    let two = |entry: &Entry, kinds: &[&str]| {
+        let of_kind = |id: &&i32| by_id.get(id).is_some_and(|need| kinds.contains(&need.kind.as_str()));
+        entry.needs.iter().filter(of_kind).collect::<BTreeSet<_>>().len() >= 2
+    };
+    let attached_to_nothing = |entry: &Entry| entry.kind == "TABLE ATTACH" && !two(entry, &["TABLE"]);
+    let index_to_nothing = |entry: &Entry| entry.kind == "INDEX ATTACH" && !two(entry, &["INDEX", "CONSTRAINT"]);
     let key_to_nothing = |entry: &Entry| entry.class == PG_CONSTRAINT && lacking.foreign_keys.contains(&entry.oid);
     let (mut out, mut notes) = (BTreeSet::new(), Vec::new());
     for entry in &contents.entries {
         if attached_to_nothing(entry) || key_to_nothing(entry) {
             notes.push(format!("left out, because the backup is of a part: {}", entry.shown()));
-        } else if !(entry.kind == "SCHEMA" && entry.tag == "public") {
+        } else if !(index_to_nothing(entry) || entry.kind == "SCHEMA" && entry.tag == "public") {
             continue;
         }
         out.insert(entry.id);

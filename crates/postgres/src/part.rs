@@ -341,7 +341,9 @@ async fn assert_there(client: &Client, part: &PartEntries) -> Result<(), Error> 
         part.into.iter().filter(|name| !there.contains(*name)).map(|name| format!("schema {name}")).collect();
     for (kind, schema, name) in &part.needs {
         let sql = match kind.as_str() {
-            "extension" => "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = $2::text AND $1::text IS NOT NULL)",
+            "extension" => {
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = $2::text AND $1::text IS NOT NULL)"
+            }
             "type" | "domain" => {
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
                  WHERE n.nspname = $1::text AND t.typname = $2::text)"

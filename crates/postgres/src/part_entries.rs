@@ -99,7 +99,7 @@ impl PartEntries {
                 (_, Section::PreData) => self.before.push(entry.id),
                 _ => continue,
             }
-            self.note_names(entry);
+            self.note_names(archive, entry);
             self.note_needs(archive, entry, chosen)?;
         }
         Ok(())
@@ -111,11 +111,16 @@ impl PartEntries {
         key.map(|(.., tables)| tables.clone())
     }
 
-    fn note_names(&mut self, entry: &Entry) {
+    fn note_names(&mut self, archive: &Archive<'_>, entry: &Entry) {
         let name = match entry.kind.as_str() {
             "TABLE" | "SEQUENCE" | "VIEW" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "INDEX" | "TYPE" | "DOMAIN" => {
                 entry.tag.clone()
             }
+            // A key's index has the key's name.
+            "CONSTRAINT" => match archive.owner(entry).and_then(|table| entry.tag.get(table.tag.len() + 1..)) {
+                Some(name) => name.to_owned(),
+                None => return,
+            },
             _ => return,
         };
         if entry.is_table() {
