@@ -280,14 +280,15 @@ pub(crate) async fn read_tables(client: &Client, chosen: &Chosen) -> Result<Vec<
     let mut columns = read_columns(client).await?;
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, coalesce(am.amname, ''), \
-         c.relfilenode, CASE c.relkind WHEN 'r' THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END, \
-         CASE c.relkind WHEN 'r' THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END \
+         c.relfilenode, CASE WHEN c.relkind = 'r' AND ($1::oid[] IS NULL OR c.oid = ANY ($1)) THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END, \
+         CASE WHEN c.relkind = 'r' AND ($1::oid[] IS NULL OR c.oid = ANY ($1)) THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam \
          WHERE c.relkind IN ('r', 'p') AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
          ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
     );
-    let rows = client.query(&sql, &[]).await.map_err(from_postgres("read tables"))?;
+    // Measuring a table takes its lock: what is not read is not measured.
+    let rows = client.query(&sql, &[&chosen.oids()]).await.map_err(from_postgres("read tables"))?;
     let mut tables: Vec<Table> = rows.iter().map(|row| table(row, &mut columns)).collect();
     special::mark_extensions(client, &mut tables).await?;
     special::mark_roots(client, &mut tables).await?;
