@@ -236,6 +236,8 @@ impl Target for PostgresPart {
 
     /// Keys to tables that are in use come last, because they lock those against writing until the commit.
     async fn publish(&mut self, _: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {
+        // Loading takes its time: a mark may have been taken away.
+        assert_may(&self.target, &self.catalog, &self.options).await?;
         let keys: Vec<i32> = self.part.keys.iter().map(|(id, ..)| *id).collect();
         self.make("make the foreign keys", &keys).await?;
         match self.run("commit", "COMMIT").await {
