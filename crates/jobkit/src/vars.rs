@@ -321,7 +321,7 @@ fn defaults_for(arg: &Arg, name: &str, value: &str) -> Result<Vec<String>, Failu
 fn split(value: &str) -> Vec<String> {
     let mut quoted = false;
     // A quote that nothing ends is one like any other character.
-    let pairs = value.matches('"').count() % 2 == 0;
+    let pairs = value.matches('"').count().is_multiple_of(2);
     let ends = |c: char| {
         quoted ^= c == '"' && pairs;
         !quoted && matches!(c, ',' | '\n')

@@ -11,6 +11,9 @@ use crate::toc::{Contents, Entry, Section};
 use engine::{Error, Filter, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Schemas and names.
+type Names = BTreeSet<(String, String)>;
+
 /// What was chosen.
 #[derive(Debug, Default)]
 pub(crate) struct PartEntries {
@@ -20,7 +23,7 @@ pub(crate) struct PartEntries {
     /// Materialized views to fill, by their statements.
     pub fill: Vec<(String, String)>,
     /// Foreign keys to tables that are not chosen: entry, what to call it, schema and name of each table.
-    pub keys: Vec<(i32, String, BTreeSet<(String, String)>)>,
+    pub keys: Vec<(i32, String, Names)>,
     /// Oids at the source of chosen tables.
     pub tables: BTreeSet<u32>,
     /// Oids at the source of chosen sequences.
@@ -30,13 +33,13 @@ pub(crate) struct PartEntries {
     /// Schemas that must be there.
     pub into: BTreeSet<String>,
     /// Names that must be free: schema and name.
-    pub makes: BTreeSet<(String, String)>,
+    pub makes: Names,
     /// What must be there: kind, schema and name.
     pub needs: BTreeSet<(String, String, String)>,
     /// Roles that own something of it.
     pub owners: BTreeSet<String>,
     /// Partitions without the table that they are a partition of.
-    pub alone: BTreeSet<(String, String)>,
+    pub alone: Names,
     pub notes: Vec<String>,
 }
 
@@ -106,7 +109,7 @@ impl PartEntries {
     }
 
     /// A comment on a foreign key that is made last is made after it.
-    fn of_a_key_outside(&self, entry: &Entry) -> Option<BTreeSet<(String, String)>> {
+    fn of_a_key_outside(&self, entry: &Entry) -> Option<Names> {
         let key = self.keys.iter().find(|(id, ..)| entry.kind == "COMMENT" && entry.needs.contains(id));
         key.map(|(.., tables)| tables.clone())
     }
@@ -261,7 +264,7 @@ impl Archive<'_> {
     }
 
     /// Schema and name of the tables that a foreign key refers to and that are not chosen.
-    fn outside_tables(&self, entry: &Entry, chosen: &BTreeSet<i32>) -> BTreeSet<(String, String)> {
+    fn outside_tables(&self, entry: &Entry, chosen: &BTreeSet<i32>) -> Names {
         if entry.kind != "FK CONSTRAINT" {
             return BTreeSet::new();
         }
