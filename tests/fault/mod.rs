@@ -5,6 +5,7 @@ mod directory;
 mod kill;
 mod limits;
 mod objects;
+mod parts;
 mod schema;
 mod server;
 mod standby;

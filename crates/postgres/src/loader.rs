@@ -6,6 +6,7 @@
 
 use crate::builds::Builds;
 use crate::catalog::{Special, Table};
+use crate::connection::Session;
 use crate::failure::{from_postgres, map};
 use crate::large_objects;
 use crate::lookup;
@@ -20,7 +21,9 @@ use tokio_postgres::{Client, CopyInSink};
 
 /// Copies segments in over a session of its own.
 pub(crate) struct SegmentLoader {
-    client: Client,
+    client: Arc<Session>,
+    /// Whether everything is inside a transaction of somebody else's.
+    inside: bool,
     tables: Arc<BTreeMap<StreamName, Table>>,
     encoding: String,
     builds: Arc<Builds>,
@@ -43,7 +46,13 @@ impl SegmentLoader {
         encoding: String,
         builds: Arc<Builds>,
     ) -> Self {
-        Self { client, tables, encoding, builds, current: None, copying: None }
+        let client = Arc::new(Session::from(client));
+        Self { client, inside: false, tables, encoding, builds, current: None, copying: None }
+    }
+
+    /// Loads inside the transaction that is open on this session, and ends none.
+    pub fn inside(client: Arc<Session>, tables: Arc<BTreeMap<StreamName, Table>>, encoding: String) -> Self {
+        Self { client, inside: true, tables, encoding, builds: Arc::default(), current: None, copying: None }
     }
 
     fn what(&self) -> String {
@@ -71,7 +80,7 @@ impl Loader for SegmentLoader {
         let table = self.tables.get(stream).ok_or_else(unknown)?;
         let name = table.qualified();
         // Only a table that is alone and was made empty can be truncated: an extension has rows of its own in its tables.
-        let whole = whole && table.special.is_none();
+        let whole = whole && table.special.is_none() && !self.inside;
         let freeze = if whole { ", FREEZE" } else { "" };
         let mut sql = format!(
             "COPY {} FROM STDIN WITH (FORMAT text, ENCODING '{}'{freeze})",

@@ -77,6 +77,22 @@ impl SegmentReader {
     }
 }
 
+/// Reads whole tables over a session that others use, too, as it sees them.
+pub(crate) struct SessionReader {
+    pub session: Arc<Session>,
+    pub readable: Readable,
+}
+
+#[async_trait]
+impl Reader for SessionReader {
+    async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
+        let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));
+        let table = self.readable.tables.get(&segment.stream).ok_or_else(unknown)?;
+        let sql = copy_out(table, &segment.range, &self.readable.encoding)?;
+        copy(&self.session, &sql, table, segment, sink).await
+    }
+}
+
 #[async_trait]
 impl Reader for SegmentReader {
     async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {

@@ -416,7 +416,7 @@ fn not_empty(target: &Endpoint, what: &str) -> Error {
 }
 
 /// Something that a user made in the database, if it holds anything.
-async fn holds(target: &Endpoint) -> Result<Option<String>, Error> {
+pub(crate) async fn holds(target: &Endpoint) -> Result<Option<String>, Error> {
     let sql = "WITH own(what) AS ( \
          SELECT 'table or view ' || oid::pg_catalog.regclass::text FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind NOT IN ('t', 'i', 'I', 'c') \
          AND relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_') \

@@ -12,6 +12,7 @@ use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::globals::{GLOBALS, Globals};
+use crate::lacking;
 use crate::large_objects;
 use crate::loader::SegmentLoader;
 use crate::ownership::{self, About};
@@ -129,8 +130,9 @@ impl PostgresTarget {
     }
 
     async fn restore_entries(&self, section: Section, wanted: impl Fn(&Entry) -> bool) -> Result<(), Error> {
-        let entries = self.contents.entries.iter().filter(|entry| entry.section == section && wanted(entry));
-        let entries: Vec<&Entry> = entries.collect();
+        let (out, _) = lacking::unmakeable(&self.contents, &self.catalog);
+        let wanted = |entry: &&Entry| entry.section == section && !out.contains(&entry.id) && wanted(entry);
+        let entries: Vec<&Entry> = self.contents.entries.iter().filter(wanted).collect();
         let ids: BTreeSet<i32> = entries.iter().map(|entry| entry.id).collect();
         let waits = |entry: &&Entry| entry.needs.iter().any(|id| ids.contains(id));
         // Two of these on one table would wait for each other.
@@ -164,6 +166,13 @@ impl PostgresTarget {
             sessions.push(session);
         }
         refresh.run(sessions).await
+    }
+
+    /// Makes the schemas that things in the backup of a part are in.
+    async fn make_schemas(&self, inside: &Client) -> Result<(), Error> {
+        let missing = self.catalog.lacking.iter().flat_map(|lacking| &lacking.schemas);
+        let sql: String = missing.map(|name| format!("CREATE SCHEMA IF NOT EXISTS {};", ident(name))).collect();
+        inside.batch_execute(&sql).await.map_err(from_postgres("make the schemas"))
     }
 
     /// Whether an ordinary role gives things to others, who then need the right to have them where they are.
@@ -236,6 +245,7 @@ impl PostgresTarget {
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let mut notes = self.left_out();
+        notes.extend(lacking::unmakeable(&self.contents, &self.catalog).1);
         notes.extend(self.create_roles().await?);
         notes.extend(self.scratch.create(&self.catalog.database, self.options.no_owner).await?);
         self.hand_over().await?;
@@ -243,6 +253,7 @@ impl Target for PostgresTarget {
         if !self.catalog.has_public {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
         }
+        self.make_schemas(&inside).await?;
         self.inside = Some(inside);
         self.restore_objects().await?;
         Ok(notes)
@@ -355,7 +366,7 @@ impl Target for PostgresTarget {
     }
 }
 
-fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint) -> Result<(), Error> {
+pub(crate) fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint) -> Result<(), Error> {
     if major >= catalog.server_major {
         return Ok(());
     }

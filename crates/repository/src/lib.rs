@@ -39,7 +39,7 @@ pub use list::{List, SegmentRecord};
 pub use manifest::{DocumentRecord, Manifest, ManifestHeader, Totals};
 pub use read::read_all;
 pub use repo::Repository;
-pub use session::{BeginOptions, Commit, Session};
+pub use session::{BeginOptions, Commit, Scope, Session};
 pub use unit::{SegmentRefs, UnitWriter};
 pub use verify::{Damage, Share, Verified};
 
