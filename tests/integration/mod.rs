@@ -21,4 +21,5 @@ mod special;
 mod standby;
 mod stores;
 mod swap;
+mod traps;
 mod unsupported;

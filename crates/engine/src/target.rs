@@ -120,6 +120,11 @@ pub trait Target: Send + Sync {
     /// Streams that are loaded before all others, one after another in this order: what they hold refers to each other.
     fn first(&self) -> Vec<StreamName>;
 
+    /// Streams that are loaded after all others, and after what is built of these: what they hold refers to it.
+    fn last(&self) -> Vec<StreamName> {
+        Vec::new()
+    }
+
     /// A connection of its own for loading.
     async fn loader(&self) -> Result<Box<dyn Loader>, Error>;
 

@@ -12,7 +12,7 @@ use crate::large_objects::{self, LargeObjects};
 use crate::needs::Needs;
 use crate::quote::{ident, qualified, shown};
 use crate::segments::Range;
-use crate::special;
+use crate::{paths, special};
 use engine::{Error, Kind, RowFormat, StreamName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,15 @@ pub(crate) struct Table {
     /// Its rows are not in the backup, on purpose: the backup's notes say why.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_left_out: bool,
+    /// Its indexes have expressions or conditions, which the server looks into whenever it plans.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plans_code: bool,
+    /// Its values are or contain names of objects, such as those of type `regclass`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_names: bool,
+    /// A check of its asks a function that somebody wrote, which may look into other tables.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks_code: bool,
 }
 
 /// Tables whose rows go another way than one table's rows into the same table.
@@ -158,6 +167,14 @@ impl Table {
         self.columns.iter().map(|column| ident(&column.name)).collect::<Vec<_>>().join(", ")
     }
 
+    /// The table and its columns, as COPY wants them.
+    pub fn named_columns(&self) -> String {
+        match self.column_list() {
+            list if list.is_empty() => self.qualified(),
+            list => format!("{} ({list})", self.qualified()),
+        }
+    }
+
     /// The oid it had when reading was planned; `None` for a table that a restore has made anew.
     pub fn planned_oid(&self) -> Option<u32> {
         (self.oid != 0).then_some(self.oid)
@@ -184,6 +201,21 @@ impl Table {
         !matches!(self.special, Some(Special::LargeObjects { .. }))
     }
 
+    /// Whether it is read with the database's own search path.
+    pub fn needs_path(&self) -> bool {
+        self.plans_code && !self.holds_names
+    }
+
+    /// A name of an index can be read once there is one, and a check may look for rows of other tables.
+    pub fn loads_last(&self) -> bool {
+        (self.holds_names || self.asks_code) && self.special.is_none()
+    }
+
+    /// Whether nothing but a COPY of the whole table can read it for certain.
+    pub fn only_whole(&self) -> bool {
+        self.plans_code && self.holds_names
+    }
+
     /// The table for `FROM` and `LOCK TABLE`: its own rows only, or those of its partitions.
     pub fn relation(&self) -> String {
         match self.special {
@@ -208,9 +240,9 @@ impl Table {
         match &self.special {
             Some(Special::LargeObjects { piece_bytes }) => large_objects::count(*piece_bytes),
             Some(Special::Extension { condition, .. }) => {
-                format!("SELECT count(*) FROM {} {condition}", self.relation())
+                format!("SELECT pg_catalog.count(*) FROM {} {condition}", self.relation())
             }
-            _ => format!("SELECT count(*) FROM {}", self.relation()),
+            _ => format!("SELECT pg_catalog.count(*) FROM {}", self.relation()),
         }
     }
 
@@ -292,6 +324,7 @@ pub(crate) async fn read_tables(client: &Client, chosen: &Chosen) -> Result<Vec<
     let mut tables: Vec<Table> = rows.iter().map(|row| table(row, &mut columns)).collect();
     special::mark_extensions(client, &mut tables).await?;
     special::mark_roots(client, &mut tables).await?;
+    paths::mark(client, &mut tables).await?;
     chosen.apply(&mut tables)?;
     Ok(tables)
 }
@@ -313,6 +346,9 @@ fn table(row: &Row, columns: &mut BTreeMap<u32, Vec<Column>>) -> Table {
         columns: columns.remove(&oid).unwrap_or_default(),
         special: None,
         rows_left_out: false,
+        plans_code: false,
+        holds_names: false,
+        asks_code: false,
     }
 }
 
@@ -450,6 +486,9 @@ pub(crate) mod tests {
             columns: Vec::new(),
             special: None,
             rows_left_out: false,
+            plans_code: false,
+            holds_names: false,
+            asks_code: false,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::guard::{self, Live};
 use crate::lacking;
 use crate::loader::SegmentLoader;
 use crate::part_entries::PartEntries;
+use crate::paths::SearchPath;
 use crate::pooler;
 use crate::quote::{ident, qualified, shown};
 use crate::reader::{Readable, SessionReader};
@@ -180,6 +181,10 @@ impl Target for PostgresPart {
         Vec::new()
     }
 
+    fn last(&self) -> Vec<StreamName> {
+        self.tables.iter().filter(|(_, table)| table.loads_last()).map(|(stream, _)| stream.clone()).collect()
+    }
+
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
         let encoding = self.catalog.row_format.encoding.clone();
         Ok(Box::new(SegmentLoader::inside(Arc::clone(self.session()?), Arc::clone(&self.tables), encoding)))
@@ -226,7 +231,8 @@ impl Target for PostgresPart {
         // The tables are new: they have other oids than at the source.
         let anew = |(stream, table): (&StreamName, &Table)| (stream.clone(), Table { oid: 0, ..table.clone() });
         let tables = self.tables.iter().map(anew).collect();
-        let readable = Readable { tables, encoding: self.catalog.row_format.encoding.clone() };
+        let encoding = self.catalog.row_format.encoding.clone();
+        let readable = Readable { tables, encoding, search_path: SearchPath::of(&self.catalog.database) };
         Ok(Box::new(SessionReader { session: Arc::clone(self.session()?), readable }))
     }
 

@@ -306,6 +306,7 @@ mod tests {
             tablespace: String::new(),
             owner: "ann".to_owned(),
             needs: needs.to_vec(),
+            marks_its_table: false,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::filter::{Chosen, Rules};
 use crate::globals::{GLOBALS, Globals};
+use crate::paths::{self, SearchPath};
 use crate::reader::{Readable, SegmentReader};
 use crate::snapshot::{self, Snapshot};
 use crate::tools::{self, Tool};
@@ -62,6 +63,7 @@ impl PostgresSource {
         let folder = options.tools.as_deref();
         let pg_dump = tools::find("pg_dump", major, folder).await?;
         assert_restorable(&pg_dump, major)?;
+        unsupported::refuse_unreadable_names(&leader, &endpoint).await?;
         let rules = Rules::parse(&options.filter)?;
         privileges::assert_readable(&leader, major, &rules.choose(&leader).await?).await?;
         let mut tries = 0;
@@ -95,7 +97,8 @@ impl PostgresSource {
         let encoding = catalog.row_format.encoding.clone();
         let tables =
             catalog.tables.iter().filter(|table| table.has_rows()).map(|table| (table.stream(), table.clone()));
-        let readable = Arc::new(Readable { tables: tables.collect(), encoding });
+        let readable =
+            Arc::new(Readable { tables: tables.collect(), encoding, search_path: SearchPath::of(&catalog.database) });
         Ok(Self {
             endpoint,
             about,
@@ -163,8 +166,15 @@ impl PostgresSource {
 
     async fn count_again(&self, leader: &Client, rows: &BTreeMap<String, u64>) -> Result<(), Error> {
         for (stream, table) in &self.readable.tables {
+            // A number is written in one way, whatever the path.
+            if table.plans_code {
+                self.readable.search_path.set(leader).await?;
+            }
             let row = leader.query_one(&table.count(), &[]).await.map_err(from_postgres(format!("count {stream}")))?;
             let counted = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+            if table.plans_code {
+                paths::clear(leader).await?;
+            }
             let read = rows.get(stream.as_str()).copied().unwrap_or_default();
             if counted != read {
                 return Err(Error::new(

@@ -8,7 +8,6 @@ use crate::archive::{self, BUILD_SETTINGS, private_folder};
 use crate::builds::Builds;
 use crate::catalog::{ARCHIVE, CATALOG, Catalog, Special, Table};
 use crate::connection::{Purpose, connect};
-use crate::database::Setting;
 use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
@@ -17,6 +16,7 @@ use crate::lacking;
 use crate::large_objects;
 use crate::loader::SegmentLoader;
 use crate::ownership::{self, About};
+use crate::paths::SearchPath;
 use crate::pooler;
 use crate::preflight::{self, Cleared};
 use crate::quote::{ident, qualified};
@@ -125,11 +125,7 @@ impl PostgresTarget {
     async fn session(&self) -> Result<Client, Error> {
         let client = connect(&self.scratch.endpoint, Purpose::Write, 0).await?;
         client.batch_execute(BUILD_SETTINGS).await.map_err(from_postgres("prepare a session"))?;
-        let own = |setting: &&Setting| setting.role.is_none() && setting.name == "search_path";
-        if let Some(setting) = self.catalog.database.settings.iter().find(own) {
-            let sql = "SELECT pg_catalog.set_config('search_path', $1, false)";
-            client.query(sql, &[&setting.value]).await.map_err(from_postgres("set the search path"))?;
-        }
+        SearchPath::of(&self.catalog.database).set(&client).await?;
         Ok(client)
     }
 
@@ -137,11 +133,20 @@ impl PostgresTarget {
         let (out, _) = lacking::unmakeable(&self.contents, &self.catalog);
         let wanted = |entry: &Entry| entry.section == section && !out.contains(&entry.id) && wanted(entry);
         let entries = self.contents.entries.iter().filter(|entry| wanted(entry));
-        let entries: Vec<i32> = entries.map(|entry| entry.id).collect();
+        let entries: Vec<&Entry> = entries.collect();
+        let ids: BTreeSet<i32> = entries.iter().map(|entry| entry.id).collect();
+        let waits = |entry: &&Entry| entry.needs.iter().any(|id| ids.contains(id));
+        // Two of these on one table would wait for each other.
+        let (alone, rest): (Vec<&Entry>, Vec<&Entry>) =
+            entries.into_iter().partition(|entry| entry.marks_its_table && !waits(entry));
         let archive = self.folder.path().join("schema");
-        let (workers, no_owner) = (self.options.workers, self.options.no_owner);
-        let what = archive::Restore { archive: &archive, section, entries: &entries, workers, no_owner };
-        archive::restore(&self.pg_restore, &self.scratch.endpoint, &what).await
+        for (entries, workers) in [(alone, 1), (rest, self.options.workers)] {
+            let entries: Vec<i32> = entries.iter().map(|entry| entry.id).collect();
+            let no_owner = self.options.no_owner;
+            let what = archive::Restore { archive: &archive, section, entries: &entries, workers, no_owner };
+            archive::restore(&self.pg_restore, &self.scratch.endpoint, &what).await?;
+        }
+        Ok(())
     }
 
     /// Entries that come last: event triggers fire on whatever is still to be made.
@@ -217,7 +222,11 @@ impl PostgresTarget {
     /// What the archive holds and is left out on purpose: it would connect a copy to production.
     fn left_out(&self) -> Vec<String> {
         let tied = |entry: &&Entry| matches!(entry.kind.as_str(), "PUBLICATION" | "SUBSCRIPTION");
-        self.contents.entries.iter().filter(tied).map(|entry| format!("left out: {}", entry.shown())).collect()
+        let tied = self.contents.entries.iter().filter(tied).map(|entry| format!("left out: {}", entry.shown()));
+        let template = self.catalog.database.is_template.then(|| {
+            "left out: that the database is a template, which could not be dropped; ALTER DATABASE … IS_TEMPLATE true makes it one".to_owned()
+        });
+        tied.chain(template).collect()
     }
 
     async fn set_sequences(&self) -> Result<(), Error> {
@@ -261,6 +270,10 @@ impl Target for PostgresTarget {
         first.into_iter().map(|(_, stream)| stream).collect()
     }
 
+    fn last(&self) -> Vec<StreamName> {
+        self.tables.iter().filter(|(_, table)| table.loads_last()).map(|(stream, _)| stream.clone()).collect()
+    }
+
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
         let client = self.session().await?;
         let encoding = self.catalog.row_format.encoding.clone();
@@ -282,7 +295,11 @@ impl Target for PostgresTarget {
         }
         self.fill_views().await?;
         self.restore_entries(Section::PostData, |entry| last.contains(&entry.id)).await?;
-        statistics::gather(self.inside()?, &self.scratch.endpoint, self.options.workers).await
+        let mut sessions = Vec::new();
+        for _ in 0..self.options.workers.min(self.catalog.tables.len().max(1)) {
+            sessions.push(self.session().await?);
+        }
+        statistics::gather(sessions).await
     }
 
     async fn count(&self, stream: &StreamName) -> Result<u64, Error> {
@@ -291,7 +308,7 @@ impl Target for PostgresTarget {
         let idle = self.idle.lock().await.pop();
         let client = match idle {
             Some(client) => client,
-            None => connect(&self.scratch.endpoint, Purpose::Write, 60).await?,
+            None => self.session().await?,
         };
         let row = client.query_one(&table.count(), &[]).await.map_err(from_postgres(format!("count {stream}")))?;
         self.idle.lock().await.push(client);
@@ -326,6 +343,7 @@ impl Target for PostgresTarget {
         let readable = Readable {
             tables: self.tables.iter().map(anew).collect(),
             encoding: self.catalog.row_format.encoding.clone(),
+            search_path: SearchPath::of(&self.catalog.database),
         };
         Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, DumpFailure::default())))
     }
