@@ -206,6 +206,11 @@ impl Table {
         self.plans_code && !self.holds_names
     }
 
+    /// A name of an index can be read once there is one, and a check may look for rows of other tables.
+    pub fn loads_last(&self) -> bool {
+        (self.holds_names || self.asks_code) && self.special.is_none()
+    }
+
     /// Whether nothing but a COPY of the whole table can read it for certain.
     pub fn only_whole(&self) -> bool {
         self.plans_code && self.holds_names

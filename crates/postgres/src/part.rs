@@ -181,6 +181,10 @@ impl Target for PostgresPart {
         Vec::new()
     }
 
+    fn last(&self) -> Vec<StreamName> {
+        self.tables.iter().filter(|(_, table)| table.loads_last()).map(|(stream, _)| stream.clone()).collect()
+    }
+
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
         let encoding = self.catalog.row_format.encoding.clone();
         Ok(Box::new(SegmentLoader::inside(Arc::clone(self.session()?), Arc::clone(&self.tables), encoding)))

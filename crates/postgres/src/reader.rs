@@ -89,6 +89,8 @@ impl Reader for SessionReader {
         let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));
         let table = self.readable.tables.get(&segment.stream).ok_or_else(unknown)?;
         let sql = copy_out(table, &segment.range, &self.readable.encoding)?;
+        // Names in values are written as at the source.
+        switch(&self.session, &self.readable.search_path, table.needs_path()).await?;
         copy(&self.session, &sql, table, segment, sink).await
     }
 }

@@ -270,9 +270,7 @@ impl Target for PostgresTarget {
     }
 
     fn last(&self) -> Vec<StreamName> {
-        // A name of an index can be read once there is one, and a check may look for rows of other tables.
-        let waits = |table: &Table| (table.holds_names || table.asks_code) && table.special.is_none();
-        self.tables.iter().filter(|(_, table)| waits(table)).map(|(stream, _)| stream.clone()).collect()
+        self.tables.iter().filter(|(_, table)| table.loads_last()).map(|(stream, _)| stream.clone()).collect()
     }
 
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
