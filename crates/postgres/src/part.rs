@@ -235,6 +235,7 @@ impl Target for PostgresPart {
             tables,
             encoding: self.catalog.row_format.encoding.clone(),
             search_path: SearchPath::of(&self.catalog.database),
+            in_recovery: false,
         };
         Ok(Box::new(SessionReader { session: Arc::clone(self.session()?), readable }))
     }

@@ -10,6 +10,7 @@ use crate::dump::DumpFailure;
 use crate::failure::{from_postgres, map};
 use crate::paths::{self, SearchPath};
 use crate::segments::Range;
+use crate::standby;
 use async_trait::async_trait;
 use engine::{Error, Kind, Reader, RowSink, Segment, StreamName};
 use futures_util::StreamExt;
@@ -25,6 +26,8 @@ pub(crate) struct Readable {
     pub tables: BTreeMap<StreamName, Table>,
     pub encoding: String,
     pub search_path: SearchPath,
+    /// Whether the server is a standby, whose replay may end a session without a word.
+    pub in_recovery: bool,
 }
 
 /// Reads segments over a session of its own.
@@ -98,6 +101,14 @@ impl Reader for SessionReader {
 #[async_trait]
 impl Reader for SegmentReader {
     async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
+        let in_recovery = self.readable.in_recovery;
+        self.read_locked(segment, sink).await.map_err(standby::explain(in_recovery))
+    }
+}
+
+impl SegmentReader {
+    /// Reads a segment once its table's lock is this session's, or over the session that has it.
+    async fn read_locked(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
         self.dump.check()?;
         let readable = Arc::clone(&self.readable);
         let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));

@@ -97,8 +97,12 @@ impl PostgresSource {
         let encoding = catalog.row_format.encoding.clone();
         let tables =
             catalog.tables.iter().filter(|table| table.has_rows()).map(|table| (table.stream(), table.clone()));
-        let readable =
-            Arc::new(Readable { tables: tables.collect(), encoding, search_path: SearchPath::of(&catalog.database) });
+        let readable = Arc::new(Readable {
+            tables: tables.collect(),
+            encoding,
+            search_path: SearchPath::of(&catalog.database),
+            in_recovery: catalog.moment.in_recovery,
+        });
         Ok(Self {
             endpoint,
             about,

@@ -343,6 +343,7 @@ impl Target for PostgresTarget {
             tables: self.tables.iter().map(anew).collect(),
             encoding: self.catalog.row_format.encoding.clone(),
             search_path: SearchPath::of(&self.catalog.database),
+            in_recovery: false,
         };
         Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, DumpFailure::default())))
     }
