@@ -138,8 +138,9 @@ impl PostgresTarget {
         // Two of these on one table would wait for each other.
         let (alone, rest): (Vec<&Entry>, Vec<&Entry>) =
             entries.into_iter().partition(|entry| entry.marks_its_table && !waits(entry));
+        let (rest, keys) = foreign_keys_apart(rest);
         let archive = self.folder.path().join("schema");
-        for (entries, workers) in [(alone, 1), (rest, self.options.workers)] {
+        for (entries, workers) in [(alone, 1), (rest, self.options.workers), (keys, self.options.workers)] {
             let entries: Vec<i32> = entries.iter().map(|entry| entry.id).collect();
             let no_owner = self.options.no_owner;
             let what = archive::Restore { archive: &archive, section, entries: &entries, workers, no_owner };
@@ -363,6 +364,19 @@ impl Target for PostgresTarget {
         self.leave();
         self.scratch.discard().await
     }
+}
+
+/// Foreign keys, and what needs them, apart from the rest: a key to a partitioned table wants the index there to be whole, and that is
+/// so only when the last partition's index is attached, which not every version's `pg_restore` waits for.
+fn foreign_keys_apart(entries: Vec<&Entry>) -> (Vec<&Entry>, Vec<&Entry>) {
+    let mut late = BTreeSet::new();
+    // In an archive's order whatever is needed comes first.
+    for entry in &entries {
+        if entry.kind == "FK CONSTRAINT" || entry.needs.iter().any(|id| late.contains(id)) {
+            late.insert(entry.id);
+        }
+    }
+    entries.into_iter().partition(|entry| !late.contains(&entry.id))
 }
 
 pub(crate) fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint) -> Result<(), Error> {
