@@ -99,7 +99,7 @@ CREATE TABLE scans (id bigint PRIMARY KEY, taken timestamptz NOT NULL, pixels by
 ALTER TABLE scans ALTER pixels SET STORAGE EXTERNAL;
 INSERT INTO scans
 SELECT i, timestamptz '2024-01-01 00:00:00+00' + i * interval '1 hour',
-    (SELECT string_agg(sha256(int8send(i * 8192 + p)), ''::bytea) FROM generate_series(1, 32 * (1 + hashint8extended(i, 5) & 127)) AS p)
+    (SELECT string_agg(sha256(int8send(i * 8192 + p)), ''::bytea) FROM generate_series(1, 32 * (1 + (hashint8extended(i, 5) & 127))) AS p)
 FROM generate_series(1, $1::bigint) AS i;
 SQL
     sql -d wide -c "VACUUM ANALYZE"

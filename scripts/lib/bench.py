@@ -315,6 +315,8 @@ def changes(bench):
 
 def version(pattern, *command):
     """The first version number that a command prints, or None."""
+    if None in command:
+        return None
     try:
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -168,8 +168,8 @@ def targets(report):
     judge("again, newest 1 % changed: time over the floor", [], lambda: over("ours, newest 1 % changed"), 1.4)
     judge("again, newest 1 % changed: added", [], lambda: share("ours, newest 1 % changed"), 5, unit="%")
     judge("restore: faster than `pg_restore -j2` by", ["pg_restore -j2"], lambda: of("pg_restore -j2") / of("ours, restore"), 1.2, True)
-    data = "pg_restore -j2, data only"
-    judge("restore, loading of rows: faster by", [data], lambda: of(data) / report.stage("ours, restore", "load rows"), 1.5, True)
+    # Ours builds indexes while it loads: there is no stage of rows alone to compare.
+    rows.append(("restore, loading of rows: faster by ≥ 1.5 ×", "part of a stage with the indexes", "no verdict"))
     highest = lambda: max(run["rss_mib"] for name, runs in report.seen.items() if name.startswith("ours") for run in runs)
     judge("memory of any run (rows here are small)", [], highest, 256, unit="MiB")
     judge("2,000 small tables: objects", [], lambda: of("ours, 2,000 small tables", "files"), 60, unit="objects")

@@ -109,3 +109,61 @@ async fn damage_in_the_last_backup_does_not_stop_the_next() {
         job.run().await.success();
     }
 }
+
+/// Verifying names every damaged object at once, each with the backups that it hurts, and the next backup heals them.
+#[tokio::test]
+async fn verifying_names_all_damage_and_whom_it_hurts_and_the_next_backup_is_whole() {
+    let (db, place) = backed_up().await;
+    db.exec("update large set body = body || '!' where id > 90000").await;
+    place.backup(&db.url()).run().await.success();
+    let verify = || place.job(["verify", "--output", "json"]);
+    let whole = verify().run().await.success().json();
+    assert_eq!(
+        (&whole["ok"], &whole["backups"], &whole["intact_backups"]),
+        (&true.into(), &2.into(), &2.into()),
+        "{whole}"
+    );
+    assert_eq!(whole["chunks"], whole["chunks_in_all"]);
+
+    let (chunks, lists) = (place.objects("chunks"), place.objects("lists"));
+    let damaged = [
+        (&chunks[0], Damage::Flip),
+        (&chunks[2], Damage::Truncate),
+        (&chunks[4], Damage::Remove),
+        (&lists[0], Damage::Flip),
+    ];
+    for (seed, (path, kind)) in damaged.iter().enumerate() {
+        damage(path, *kind, seed + 1);
+    }
+    let outcome = assert_failed(verify().run().await, 65, "4 objects are damaged or missing");
+    let found = outcome.json();
+    let names: Vec<&str> =
+        found["damage"].as_array().unwrap().iter().map(|it| it["object"].as_str().unwrap()).collect();
+    let mut meant: Vec<String> =
+        damaged.iter().map(|(path, _)| path.strip_prefix(place.path()).unwrap().display().to_string()).collect();
+    meant.sort();
+    assert_eq!(names, meant);
+    for entry in found["damage"].as_array().unwrap() {
+        assert!(!entry["backups"].as_array().unwrap().is_empty(), "{entry}");
+    }
+    assert_eq!(found["condemned"], 3, "{found}");
+
+    // A flipped chunk looks whole from outside: without the verification the next backup would have referred to it.
+    place.backup(&db.url()).run().await.success();
+    place.job(["verify", "app"]).run().await.success();
+    let target = Target::of(&db);
+    place.restore(&target.url).run().await.success();
+}
+
+/// A share of the chunks is read, and said to be a share.
+#[tokio::test]
+async fn a_sample_reads_a_share_of_the_chunks_and_says_so() {
+    let (_db, place) = backed_up().await;
+    let sampled = place.job(["verify", "--sample", "20%", "--output", "json"]).run().await.success().json();
+    assert!(sampled["chunks"].as_u64() < sampled["chunks_in_all"].as_u64(), "{sampled}");
+    assert_eq!(sampled["sample_percent"], 20.0);
+    let text = place.job(["verify", "--sample", "1%"]).run().await.success().stdout;
+    assert!(text.contains(" of ") && text.contains("nothing is damaged"), "{text}");
+    assert_failed(place.job(["verify", "--sample", "0"]).run().await, 64, "more than 0%");
+    assert_failed(place.job(["verify", "nobody"]).run().await, 66, "no backup of nobody");
+}

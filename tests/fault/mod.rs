@@ -3,7 +3,9 @@
 mod corruption;
 mod directory;
 mod kill;
+mod limits;
 mod objects;
+mod parts;
 mod schema;
 mod server;
 mod standby;

@@ -1,8 +1,9 @@
 //! The schema changes underneath: before, at and after the moment our locks are taken.
 
 use crate::place::{LARGE, Place, Target, assert_failed};
+use testkit::job::Running;
 use testkit::proxy::{Direction, Tcp};
-use testkit::servers::postgres;
+use testkit::servers::{TestDatabase, postgres};
 use testkit::sql;
 
 /// Somebody holds a table exclusively when the backup begins. It waits, no longer than it was told to, and says who.
@@ -56,11 +57,7 @@ async fn changes_after_the_lock_wait_and_are_not_in_the_backup() {
     for change in ["truncate large", "drop table large", "alter table large add y int default 5"] {
         let db = postgres(15).await.create_database().await;
         db.exec(LARGE).await;
-        let proxy = Tcp::start(&db.server.host, db.server.port).await;
-        let place = Place::new().await;
-        let running = place.backup(&db.url_at_port(proxy.port())).spawn();
-        proxy.wait_for_bytes(Direction::ToClient, 2 << 20).await;
-        proxy.stall();
+        let (place, running, proxy) = held_while_reading(&db).await;
         let other = sql::connect(&db.url()).await;
         let changed = tokio::spawn({
             let change = change.to_owned();
@@ -122,16 +119,22 @@ async fn a_change_that_comes_between_our_locks_and_those_of_pg_dump_goes_first()
     assert_eq!(sql::value(&target.url, "select count(*) from held").await, "0");
 }
 
-/// Holds a backup in the middle of its reading, makes a change that takes no table's lock, and lets it go on.
-async fn changed_while_reading(setup: &str, change: &str, says: &str) {
-    let db = postgres(15).await.create_database().await;
-    db.exec(LARGE).await;
-    db.exec(setup).await;
+/// A backup in the middle of its reading, held there until the proxy lets its bytes pass.
+async fn held_while_reading(db: &TestDatabase) -> (Place, Running, Tcp) {
     let proxy = Tcp::start(&db.server.host, db.server.port).await;
     let place = Place::new().await;
     let running = place.backup(&db.url_at_port(proxy.port())).spawn();
     proxy.wait_for_bytes(Direction::ToClient, 4 << 20).await;
     proxy.stall();
+    (place, running, proxy)
+}
+
+/// Holds a backup in the middle of its reading, makes a change that takes no table's lock, and lets it go on.
+async fn changed_while_reading(setup: &str, change: &str, says: &str) {
+    let db = postgres(15).await.create_database().await;
+    db.exec(LARGE).await;
+    db.exec(setup).await;
+    let (place, running, proxy) = held_while_reading(&db).await;
     db.exec(change).await;
     proxy.pass();
     assert_failed(running.wait().await, 69, says);

@@ -131,6 +131,7 @@ async fn back_up(repository: &Repository, source: &str, tables: &[Table], compre
         segments,
         documents,
         about: about.clone(),
+        scope: repository::Scope::Full,
         streams: tables.len() as u64,
         rows,
         boundaries: BTreeMap::from([("public.events".to_owned(), 16)]),

@@ -3,7 +3,7 @@
 use crate::place::{Place, assert_failed};
 use serde_json::Value;
 use testkit::servers::{PostgresServer, own};
-use testkit::sql;
+use testkit::{Signal, sql};
 
 async fn server() -> PostgresServer {
     let server = own(15, &[]).await;
@@ -96,5 +96,20 @@ async fn a_deadline_ends_the_whole_run_and_names_what_is_missing() {
     let outcome = job.env("LONGSHORE_SOURCE", server.url("app")).run().await;
     let outcome = assert_failed(outcome, 74, "2 of 2 databases were not backed up: app, postgres");
     assert_eq!(outcome.json().as_array().unwrap().len(), 2, "{}", outcome.report());
+    place.assert_no_manifest();
+}
+
+/// A stop signal is for all of them, too.
+#[tokio::test]
+async fn a_signal_ends_the_whole_run_and_names_what_is_missing() {
+    let server = own(15, &[]).await;
+    sql::exec(&server.url("postgres"), "create database app").await;
+    sql::exec(&server.url("app"), crate::place::LARGE).await;
+    let place = Place::new().await;
+    let job = place.job(["backup", "--all-databases", "--max-rate", "64KiB", "--output", "json"]);
+    let job = job.env("LONGSHORE_SOURCE", server.url("app"));
+    let outcome = job.run_and_signal("read rows", Signal::Terminate).await;
+    let outcome = assert_failed(outcome, 74, "2 of 2 databases were not backed up: app, postgres");
+    assert_eq!(entry(&outcome.json(), "postgres")["failure"]["exit"], 74, "{}", outcome.report());
     place.assert_no_manifest();
 }

@@ -91,3 +91,18 @@ fn each_crate_keeps_to_its_own_words() {
         }
     }
 }
+
+/// Each test that the page of promises names is there, under that name.
+#[test]
+fn the_tests_that_promises_name_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = std::fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
+    let names: Vec<&str> = page.split('`').filter(|text| text.contains("::") && !text.contains(' ')).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        let (module, test) = name.rsplit_once("::").unwrap();
+        let file = root.join("tests").join(format!("{}.rs", module.replace("::", "/")));
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{name}: {}: {e}", file.display()));
+        assert!(text.contains(&format!("fn {test}()")), "docs/guarantees.md names {name}, which is not there");
+    }
+}

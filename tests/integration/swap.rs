@@ -175,6 +175,7 @@ async fn slots_and_subscriptions_stay_with_the_old_database_and_are_named() {
     let notes = restored["notes"].to_string();
     assert!(notes.contains(&format!("replication slot cdc stays with {old}")), "{notes}");
     assert!(notes.contains(&format!("subscription inbound stays with {old}")), "{notes}");
+    assert!(notes.contains(&format!("publication everything stays with {old}")), "{notes}");
     assert_eq!(staging.value().await, "new");
     // It cannot be dropped for its subscription: the next restore says so, and works.
     let restored = staging.restore().run().await.success().json();

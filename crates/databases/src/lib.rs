@@ -4,7 +4,7 @@
 //! answered with the ones there are. Never repeats a URL: it may hold a password.
 
 use engine::{Conclusion, Document, Error, Kind, Marked, Source, SourceOptions, Target, TargetOptions};
-use postgres::{Endpoint, PostgresSource, PostgresTarget};
+use postgres::{Endpoint, PostgresPart, PostgresSource, PostgresTarget};
 pub use postgres::{Found, GLOBALS, Globals};
 
 /// A database's address, parsed.
@@ -72,6 +72,9 @@ impl Address {
     /// Checks that a backup with these documents can be restored into it. Nothing is written yet.
     pub async fn open_target(self, documents: &[Document], options: TargetOptions) -> Result<Box<dyn Target>, Error> {
         match self.0 {
+            Driver::Postgres(endpoint) if !options.part.is_empty() => {
+                Ok(Box::new(PostgresPart::open(endpoint, documents, options).await?))
+            }
             Driver::Postgres(endpoint) => Ok(Box::new(PostgresTarget::open(endpoint, documents, options).await?)),
         }
     }

@@ -7,12 +7,14 @@
 
 mod digest;
 mod error;
+mod filter;
 mod source;
 mod stream;
 mod target;
 
 pub use digest::{Digest, DigestParseError, row_hash};
 pub use error::{Error, Kind};
+pub use filter::Filter;
 pub use source::{About, Document, GlobalsWanted, Plan, Reader, RowSink, SinkError, Source, SourceOptions};
 pub use stream::{RowFormat, Segment, StreamName, StreamPlan};
 pub use target::{Build, Conclusion, Loader, Marked, Mode, Script, Target, TargetOptions};

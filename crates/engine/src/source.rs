@@ -4,7 +4,7 @@
 //! moment of the database; segments tile each stream; [`Source::confirm`] fails unless the whole dump ended well. It
 //! refuses to yield what it cannot read completely: an object that is not supported fails the backup by name.
 
-use crate::{Error, Segment, StreamPlan};
+use crate::{Error, Filter, Segment, StreamPlan};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +27,9 @@ pub struct About {
     /// Whether the server's roles are kept with it; absent when they are not.
     #[serde(default, skip_serializing_if = "GlobalsWanted::is_no")]
     pub globals: GlobalsWanted,
+    /// Which part was asked for; absent when it was everything.
+    #[serde(default, skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
 }
 
 /// Whether what belongs to the server and not to one database (roles, memberships) is kept with a backup.
@@ -66,6 +69,8 @@ pub struct SourceOptions {
     pub tools: Option<PathBuf>,
     /// Whether the server's roles are read as well.
     pub globals: GlobalsWanted,
+    /// Which part is read; everything when empty.
+    pub filter: Filter,
 }
 
 /// A part of the catalog that is kept as bytes: a JSON description, the vendor's own schema archive.

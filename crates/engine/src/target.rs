@@ -5,9 +5,10 @@
 //! promises that nothing is visible under the target's own name before `publish`, and that `discard` leaves nothing
 //! behind. It refuses to replace what is not marked for it.
 
-use crate::{Error, Reader, Segment, StreamName};
+use crate::{Error, Filter, Reader, Segment, StreamName};
 use async_trait::async_trait;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -41,6 +42,8 @@ impl fmt::Debug for Script {
 pub struct TargetOptions {
     /// Swap where the target holds something, fresh where it does not, when `None`.
     pub mode: Option<Mode>,
+    /// Only this, by what it includes, into a database that stays; everything into one of its own when empty.
+    pub part: Filter,
     /// What to run in the proven database before anybody can connect to it.
     pub before_publish: Vec<Script>,
     /// Drop the database that was replaced, right away.
@@ -109,8 +112,18 @@ pub trait Target: Send + Sync {
     /// purpose, what was tidied.
     async fn prepare(&mut self) -> Result<Vec<String>, Error>;
 
+    /// The streams that are restored; all that the backup has when `None`.
+    fn streams(&self) -> Option<BTreeSet<StreamName>> {
+        None
+    }
+
     /// Streams that are loaded before all others, one after another in this order: what they hold refers to each other.
     fn first(&self) -> Vec<StreamName>;
+
+    /// Streams that are loaded after all others, and after what is built of these: what they hold refers to it.
+    fn last(&self) -> Vec<StreamName> {
+        Vec::new()
+    }
 
     /// A connection of its own for loading.
     async fn loader(&self) -> Result<Box<dyn Loader>, Error>;

@@ -317,8 +317,16 @@ fn defaults_for(arg: &Arg, name: &str, value: &str) -> Result<Vec<String>, Failu
     Err(Failure::new(Exit::Config, format!("{name} has a value that --{long} does not take")).hint(hint))
 }
 
+/// Values between commas and ends of lines. What is in double quotes is not divided, and keeps them.
 fn split(value: &str) -> Vec<String> {
-    value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    let mut quoted = false;
+    // A quote that nothing ends is one like any other character.
+    let pairs = value.matches('"').count().is_multiple_of(2);
+    let ends = |c: char| {
+        quoted ^= c == '"' && pairs;
+        !quoted && matches!(c, ',' | '\n')
+    };
+    value.split(ends).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 fn truth(name: &str, value: &str) -> Result<bool, Failure> {

@@ -5,6 +5,7 @@
 //! sequences we read ourselves: neither more nor fewer. Refuses data sections: rows go another way.
 
 use crate::catalog::Catalog;
+use crate::connection::SILENT;
 use crate::endpoint::Endpoint;
 use crate::failure::from_tool;
 use crate::quote::shown;
@@ -59,11 +60,19 @@ pub(crate) const BUILD_SETTINGS: &str = "SET maintenance_work_mem = '256MB'";
 const RESTORE_SETTINGS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 \
      -c default_transaction_read_only=off -c synchronous_commit=off -c maintenance_work_mem=256MB";
 
+fn settings(endpoint: &Endpoint) -> String {
+    if endpoint.silent { format!("{RESTORE_SETTINGS} {SILENT}") } else { RESTORE_SETTINGS.to_owned() }
+}
+
+/// Most entries before data that are made in one transaction. Each holds a lock or several until the end, and a server with its
+/// default settings has some 6,400 for everybody; beyond this, each statement is its own.
+const MOST_IN_ONE_TRANSACTION: usize = 1000;
+
 /// What to bring back of an archive.
 #[derive(Debug)]
 pub(crate) struct Restore<'a> {
     pub archive: &'a Path,
-    /// Before data, all is one transaction; after it, `workers` sessions work at the same time.
+    /// Before data, one session works, and few entries are one transaction; after it, `workers` sessions work at the same time.
     pub section: Section,
     /// Entries of that section, in the archive's order.
     pub entries: &'a [i32],
@@ -86,12 +95,14 @@ pub(crate) async fn restore(tool: &Tool, endpoint: &Endpoint, restore: &Restore<
         .arg(format!("--dbname={}", conninfo(endpoint.database())))
         .arg("--use-list")
         .arg(&list)
-        .env("PGOPTIONS", RESTORE_SETTINGS);
+        .env("PGOPTIONS", settings(endpoint));
     let what = if restore.section == Section::PostData {
         command = command.arg(format!("--jobs={}", restore.workers));
         "restore indexes and constraints"
     } else {
-        command = command.arg("--single-transaction");
+        if restore.entries.len() <= MOST_IN_ONE_TRANSACTION {
+            command = command.arg("--single-transaction");
+        }
         "restore the schema"
     };
     if restore.no_owner {

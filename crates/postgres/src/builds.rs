@@ -1,8 +1,8 @@
 //! Indexes and keys that are built as soon as their table's rows are in.
 //!
 //! Owns choosing them from the archive: the vendor's own statements, run as they are over a loader's session, while other
-//! tables still load. Keys come first and one after the other, because each locks its table; a table's plain indexes
-//! may be built at the same time. Refuses whatever needs anything but its table and things that exist before data:
+//! tables still load. Keys come first and one after the other, because each locks its table, then in the same way
+//! indexes that mark it (`CLUSTER ON`, `REPLICA IDENTITY`); a table's plain indexes may be built at the same time. Refuses whatever needs anything but its table and things that exist before data:
 //! indexes of materialized views, attached indexes of partitioned tables, foreign keys. Those, and every statement that
 //! is not chosen here, are left to `pg_restore`, which is told what was done: each entry is restored exactly once.
 
@@ -26,6 +26,8 @@ struct Step {
     id: i32,
     shown: String,
     sql: String,
+    /// It wants the table for itself.
+    alone: bool,
 }
 
 impl Builds {
@@ -38,12 +40,18 @@ impl Builds {
             let Some(stream) = belongs_to(entry, &entries).and_then(|oid| streams.get(&oid)) else { continue };
             let Some(sql) = statement(entry, &readable) else { continue };
             let build = Build { number: builds.steps.len(), what: entry.shown() };
-            builds.steps.push(Step { id: entry.id, shown: entry.shown(), sql });
+            let alone = entry.kind == "CONSTRAINT" || entry.marks_its_table;
+            builds.steps.push(Step { id: entry.id, shown: entry.shown(), sql, alone });
             let stages = builds.stages.entry((*stream).clone()).or_default();
+            let is_alone = |stage: &Vec<Build>| stage.iter().any(|build| alone_at(&builds.steps, build));
             match (entry.kind.as_str(), stages.last_mut()) {
-                // The archive lists a table's entries in any order: keys go before all plain indexes.
+                // The archive lists a table's entries in any order: keys go before all indexes.
                 ("CONSTRAINT", _) => stages.insert(keys(stages), vec![build]),
-                (_, Some(last)) if !last.is_empty() && plain(last, &builds.steps) => last.push(build),
+                _ if alone => {
+                    let before = stages.iter().take_while(|stage| is_alone(stage)).count();
+                    stages.insert(before, vec![build]);
+                }
+                (_, Some(last)) if !is_alone(last) => last.push(build),
                 _ => stages.push(vec![build]),
             }
         }
@@ -78,8 +86,8 @@ fn keys(stages: &[Vec<Build>]) -> usize {
     stages.iter().take_while(|stage| stage.first().is_some_and(|build| build.what.starts_with("constraint "))).count()
 }
 
-fn plain(stage: &[Build], steps: &[Step]) -> bool {
-    stage.iter().all(|build| steps.get(build.number).is_some_and(|step| step.shown.starts_with("index ")))
+fn alone_at(steps: &[Step], build: &Build) -> bool {
+    steps.get(build.number).is_some_and(|step| step.alone)
 }
 
 /// The oid of the one table that an index or key belongs to, when everything it needs is there before data.
@@ -91,11 +99,9 @@ fn belongs_to(entry: &Entry, entries: &BTreeMap<i32, &Entry>) -> Option<u32> {
     if needs.iter().any(|need| need.section != Section::PreData) {
         return None;
     }
-    let mut tables = needs.iter().filter(|need| need.is_table());
-    match (tables.next(), tables.next()) {
-        (Some(table), None) => Some(table.oid),
-        _ => None,
-    }
+    // An index whose columns and whose expression are of the same table names it twice.
+    let tables: BTreeSet<u32> = needs.iter().filter(|need| need.is_table()).map(|need| need.oid).collect();
+    tables.first().copied().filter(|_| tables.len() == 1)
 }
 
 /// The entry's own statement, in the tablespace it belongs to.
@@ -117,6 +123,7 @@ mod tests {
             kind: kind.to_owned(),
             section,
             definition: Some(format!("make {tag};")),
+            marks_its_table: tag.starts_with("marked"),
             schema: "public".to_owned(),
             tablespace: String::new(),
             owner: String::new(),
@@ -135,13 +142,16 @@ mod tests {
             entry(1, "TABLE", "t", Section::PreData, 100, &[]),
             entry(2, "FUNCTION", "f", Section::PreData, 101, &[]),
             entry(3, "TABLE", "other", Section::PreData, 102, &[]),
-            entry(4, "INDEX", "a", Section::PostData, 103, &[1]),
+            entry(4, "INDEX", "a", Section::PostData, 103, &[1, 1]),
             entry(5, "INDEX", "b", Section::PostData, 104, &[1, 2]),
             entry(6, "CONSTRAINT", "t pk", Section::PostData, 105, &[1]),
             entry(7, "CONSTRAINT", "t uq", Section::PostData, 106, &[1]),
             entry(8, "FK CONSTRAINT", "t fk", Section::PostData, 107, &[1, 3, 6]),
             entry(9, "INDEX", "on post-data", Section::PostData, 108, &[1, 6]),
             entry(10, "INDEX", "of another", Section::PostData, 109, &[3]),
+            entry(11, "INDEX", "marked", Section::PostData, 110, &[1]),
+            entry(12, "INDEX", "marked too", Section::PostData, 111, &[1]),
+            entry(13, "INDEX", "c", Section::PostData, 112, &[1]),
         ];
         let (stream, t) = table(100);
         let builds = Builds::plan(&Contents { entries }, &[(stream.clone(), t)].into(), |_| true);
@@ -152,13 +162,15 @@ mod tests {
             [
                 vec!["constraint public.t pk".to_owned()],
                 vec!["constraint public.t uq".to_owned()],
-                vec!["index public.a".to_owned(), "index public.b".to_owned()]
+                vec!["index public.marked".to_owned()],
+                vec!["index public.marked too".to_owned()],
+                vec!["index public.a".to_owned(), "index public.b".to_owned(), "index public.c".to_owned()]
             ]
         );
         assert!(builds.done().is_empty());
         for build in builds.of(&stream).concat() {
             builds.note(&build);
         }
-        assert_eq!(builds.done(), [4, 5, 6, 7].into());
+        assert_eq!(builds.done(), [4, 5, 6, 7, 11, 12, 13].into());
     }
 }

@@ -1,16 +1,18 @@
 //! The catalog: what a database holds, as far as we need it besides the vendor's schema archive.
 //!
-//! Owns the queries that list tables, columns and sequences, and the JSON document that keeps them with a backup. Promises
+//! Owns what is known of tables, columns and sequences, the queries for the latter, and the JSON document that keeps them with a backup. Promises
 //! that it sees the same objects as the vendor's dump (the two lists are compared before a backup is committed) and that
 //! the document says what a later reader needs: columns in COPY's order, sequence values, the moment of the snapshot.
 
 use crate::database::Properties;
 use crate::failure::from_postgres;
+use crate::filter::Chosen;
+use crate::lacking::Lacking;
 use crate::large_objects::{self, LargeObjects};
 use crate::needs::Needs;
 use crate::quote::{ident, qualified, shown};
 use crate::segments::Range;
-use crate::special;
+use crate::tables::{DECLARED, USERS_OWN};
 use engine::{Error, Kind, RowFormat, StreamName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +50,15 @@ pub(crate) struct Table {
     /// Its rows are not in the backup, on purpose: the backup's notes say why.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_left_out: bool,
+    /// Its indexes have expressions or conditions, which the server looks into whenever it plans.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plans_code: bool,
+    /// Its values are or contain names of objects, such as those of type `regclass`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_names: bool,
+    /// A check of its asks a function that somebody wrote, which may look into other tables.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks_code: bool,
 }
 
 /// Tables whose rows go another way than one table's rows into the same table.
@@ -137,6 +148,9 @@ pub(crate) struct Catalog {
     /// Owners, grants, comments and labels of large objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub large_objects: Option<LargeObjects>,
+    /// What the backup does not hold and a restore must know of; only in a backup of a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking: Option<Lacking>,
 }
 
 impl Table {
@@ -153,6 +167,14 @@ impl Table {
         self.columns.iter().map(|column| ident(&column.name)).collect::<Vec<_>>().join(", ")
     }
 
+    /// The table and its columns, as COPY wants them.
+    pub fn named_columns(&self) -> String {
+        match self.column_list() {
+            list if list.is_empty() => self.qualified(),
+            list => format!("{} ({list})", self.qualified()),
+        }
+    }
+
     /// The oid it had when reading was planned; `None` for a table that a restore has made anew.
     pub fn planned_oid(&self) -> Option<u32> {
         (self.oid != 0).then_some(self.oid)
@@ -161,7 +183,8 @@ impl Table {
     /// Whether it has a stream of its own.
     pub fn has_rows(&self) -> bool {
         match self.special {
-            None => self.kind == "r" && !self.rows_left_out,
+            _ if self.rows_left_out => false,
+            None => self.kind == "r",
             Some(Special::Leaf) => false,
             Some(Special::Extension { .. }) => self.kind == "r",
             Some(Special::Root | Special::LargeObjects { .. }) => true,
@@ -176,6 +199,21 @@ impl Table {
     /// Whether it can be locked.
     pub fn is_relation(&self) -> bool {
         !matches!(self.special, Some(Special::LargeObjects { .. }))
+    }
+
+    /// Whether it is read with the database's own search path.
+    pub fn needs_path(&self) -> bool {
+        self.plans_code && !self.holds_names
+    }
+
+    /// A name of an index can be read once there is one, and a check may look for rows of other tables.
+    pub fn loads_last(&self) -> bool {
+        (self.holds_names || self.asks_code) && self.special.is_none()
+    }
+
+    /// Whether nothing but a COPY of the whole table can read it for certain.
+    pub fn only_whole(&self) -> bool {
+        self.plans_code && self.holds_names
     }
 
     /// The table for `FROM` and `LOCK TABLE`: its own rows only, or those of its partitions.
@@ -202,9 +240,9 @@ impl Table {
         match &self.special {
             Some(Special::LargeObjects { piece_bytes }) => large_objects::count(*piece_bytes),
             Some(Special::Extension { condition, .. }) => {
-                format!("SELECT count(*) FROM {} {condition}", self.relation())
+                format!("SELECT pg_catalog.count(*) FROM {} {condition}", self.relation())
             }
-            _ => format!("SELECT count(*) FROM {}", self.relation()),
+            _ => format!("SELECT pg_catalog.count(*) FROM {}", self.relation()),
         }
     }
 
@@ -245,99 +283,20 @@ impl Catalog {
     }
 }
 
-/// Objects that belong to the user: not the system's, not temporary, not an extension's (`CREATE EXTENSION` makes those).
-pub(crate) const USERS_OWN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
-     AND n.nspname !~ '^pg_(toast_)?temp_' AND c.relpersistence <> 't' \
-     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-     AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')";
-
-/// Tables and sequences whose content an extension's author declared to be the user's.
-pub(crate) const DECLARED: &str = "SELECT unnest(e.extconfig) FROM pg_catalog.pg_extension e";
-
-/// Identity of a table for comparing two listings.
-pub(crate) type TableKey = (u32, String, String);
-
-/// Oid, schema and name of every table, sorted by name.
-pub(crate) async fn list_tables(client: &Client) -> Result<Vec<TableKey>, Error> {
-    let sql = format!(
-        "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p') AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
-         ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
-    );
-    let rows = client.query(&sql, &[]).await.map_err(from_postgres("list tables"))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
-}
-
-/// Everything about the listed tables, and how the rows of the special ones go.
-pub(crate) async fn read_tables(client: &Client) -> Result<Vec<Table>, Error> {
-    let mut columns = read_columns(client).await?;
-    let sql = format!(
-        "SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text, coalesce(am.amname, ''), \
-         c.relfilenode, CASE c.relkind WHEN 'r' THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END, \
-         CASE c.relkind WHEN 'r' THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END \
-         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam \
-         WHERE c.relkind IN ('r', 'p') AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
-         ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
-    );
-    let rows = client.query(&sql, &[]).await.map_err(from_postgres("read tables"))?;
-    let mut tables: Vec<Table> = rows.iter().map(|row| table(row, &mut columns)).collect();
-    special::mark_extensions(client, &mut tables).await?;
-    special::mark_roots(client, &mut tables).await?;
-    Ok(tables)
-}
-
-fn table(row: &Row, columns: &mut BTreeMap<u32, Vec<Column>>) -> Table {
-    let bytes = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
-    let oid = row.get(0);
-    let access_method: &str = row.get(5);
-    Table {
-        oid,
-        schema: row.get(1),
-        name: row.get(2),
-        kind: row.get(3),
-        persistence: row.get(4),
-        access_method: access_method.to_owned(),
-        relfilenode: row.get(6),
-        heap_bytes: bytes(7),
-        table_bytes: bytes(8),
-        columns: columns.remove(&oid).unwrap_or_default(),
-        special: None,
-        rows_left_out: false,
-    }
-}
-
-/// Stored columns by table: not the dropped ones, not the generated ones, whose values the server computes.
-async fn read_columns(client: &Client) -> Result<BTreeMap<u32, Vec<Column>>, Error> {
-    let sql = format!(
-        "SELECT c.oid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a \
-         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' \
-         AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
-         ORDER BY c.oid, a.attnum"
-    );
-    let rows = client.query(&sql, &[]).await.map_err(from_postgres("read columns"))?;
-    let mut columns: BTreeMap<u32, Vec<Column>> = BTreeMap::new();
-    for row in rows {
-        columns.entry(row.get(0)).or_default().push(Column { name: row.get(1), type_name: row.get(2) });
-    }
-    Ok(columns)
-}
-
 /// Sequences asked for in one statement.
 const SEQUENCE_BATCH: usize = 100;
 
-/// Where every sequence stands. Sequences are not part of a snapshot: read after it was taken they can only be ahead,
+/// Where every chosen sequence stands. Sequences are not part of a snapshot: read after it was taken they can only be ahead,
 /// which is what the vendor's dump does too.
-pub(crate) async fn read_sequences(client: &Client) -> Result<Vec<Sequence>, Error> {
+pub(crate) async fn read_sequences(client: &Client, chosen: &Chosen) -> Result<Vec<Sequence>, Error> {
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery(), \
          c.oid IN ({DECLARED}) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'S' AND ({USERS_OWN} OR c.oid IN ({DECLARED})) \
          ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
     );
-    let rows = client.query(&sql, &[]).await.map_err(from_postgres("list sequences"))?;
+    let mut rows = client.query(&sql, &[]).await.map_err(from_postgres("list sequences"))?;
+    rows.retain(|row| chosen.keeps(row.get(0)));
     let mut sequences = Vec::with_capacity(rows.len());
     for batch in rows.chunks(SEQUENCE_BATCH) {
         let one = |(number, row): (usize, &Row)| {
@@ -441,6 +400,9 @@ pub(crate) mod tests {
             columns: Vec::new(),
             special: None,
             rows_left_out: false,
+            plans_code: false,
+            holds_names: false,
+            asks_code: false,
         }
     }
 }

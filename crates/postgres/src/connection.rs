@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config};
 
-/// Settings of every session. The first group fixes the text of values and thereby the digests; `row_security` makes a
+/// Settings of every session. The first group fixes the text of values, as it is written and as it is read, and thereby the
+/// digests; `row_security` makes a
 /// hidden row an error instead of an absence; sequential scans in block order and without parallel workers keep rows in
 /// a stable order, so that unchanged pages make unchanged chunks.
 const SETTINGS: &[(&str, &str)] = &[
@@ -26,6 +27,13 @@ const SETTINGS: &[(&str, &str)] = &[
     ("bytea_output", "hex"),
     ("lc_monetary", "C"),
     ("xmlbinary", "base64"),
+    ("xmloption", "content"),
+    ("array_nulls", "on"),
+    ("quote_all_identifiers", "off"),
+    ("standard_conforming_strings", "on"),
+    ("transform_null_equals", "off"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
     ("row_security", "off"),
     ("synchronize_seqscans", "off"),
     ("max_parallel_workers_per_gather", "0"),
@@ -38,9 +46,22 @@ const SETTINGS: &[(&str, &str)] = &[
     ("client_min_messages", "error"),
 ];
 
-/// Leaves the planner no way to read a table but in page order, by range where one is given.
+/// Leaves the planner no way to read a table but in page order, by range where one is given; and no reason to look into the
+/// conditions of checks, whose functions may need a search path.
 pub(crate) const RANGE_SCANS: &str = "SET enable_seqscan = off; SET enable_indexscan = off; SET enable_bitmapscan = off; \
-     SET enable_indexonlyscan = off;";
+     SET enable_indexonlyscan = off; SET constraint_exclusion = off;";
+
+/// What a silent session begins with: later it would be too late for triggers that fire at the beginning.
+pub(crate) const SILENT: &str = "-c event_triggers=off";
+
+/// Whether sessions of this role may be silent there: the setting exists from version 17 on, and is not everybody's.
+pub(crate) async fn may_be_silent(client: &Client, major: u32) -> Result<bool, Error> {
+    if major < 17 {
+        return Ok(false);
+    }
+    let sql = "SELECT pg_catalog.has_parameter_privilege('event_triggers', 'SET')";
+    Ok(client.query_one(sql, &[]).await.map_err(from_postgres("ask for the right to turn event triggers off"))?.get(0))
+}
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +145,7 @@ pub(crate) async fn dial(
     if let Some(password) = &endpoint.password {
         config.password(password.as_str());
     }
-    if let Some(options) = options {
+    if let Some(options) = options.or(endpoint.silent.then_some(SILENT)) {
         config.options(options);
     }
     let what = format!("connect to {endpoint}");

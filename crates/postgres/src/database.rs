@@ -27,6 +27,9 @@ pub(crate) struct Properties {
     pub owner: String,
     /// -1 for none.
     pub connection_limit: i32,
+    /// Whether others may be copied from it; told about and not replayed: a template cannot be dropped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_template: bool,
     pub comment: Option<String>,
     /// `None` for the server's default grants.
     pub grants: Option<Vec<Grant>>,
@@ -73,7 +76,7 @@ impl Properties {
         let sql = format!(
             "SELECT pg_catalog.pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text, \
              {provider}::text, {locale}::text, {rules}::text, pg_catalog.pg_get_userbyid(d.datdba)::text, d.datconnlimit, \
-             pg_catalog.shobj_description(d.oid, 'pg_database'), d.datacl IS NULL, d.oid \
+             pg_catalog.shobj_description(d.oid, 'pg_database'), d.datacl IS NULL, d.oid, d.datistemplate \
              FROM pg_catalog.pg_database d WHERE d.datname = $1"
         );
         let row = client.query_one(&sql, &[&name]).await.map_err(from_postgres("read the database's properties"))?;
@@ -88,6 +91,7 @@ impl Properties {
             icu_rules: row.get(5),
             owner: row.get(6),
             connection_limit: row.get(7),
+            is_template: row.get(11),
             comment: Marks::split(row.get(8)).0,
             grants: if row.get(9) { None } else { Some(read_grants(client, oid).await?) },
             settings: read_settings(client, oid).await?,

@@ -56,12 +56,13 @@ pub(crate) struct SchemaDump {
 }
 
 impl SchemaDump {
-    /// Starts `pg_dump` in the snapshot.
+    /// Starts `pg_dump` in the snapshot, with further options that say which part is dumped.
     pub fn start(
         endpoint: &Endpoint,
         tool: &Tool,
         snapshot: &Snapshot,
         lock_timeout_seconds: u64,
+        part: &[String],
     ) -> Result<Self, Error> {
         let folder = private_folder()?;
         let wait = lock_timeout_seconds.saturating_mul(1000);
@@ -73,6 +74,7 @@ impl SchemaDump {
             .arg(format!("--dbname={}", archive::conninfo(endpoint.database())))
             .arg(format!("--snapshot={}", snapshot.id))
             .arg(format!("--lock-wait-timeout={wait}"))
+            .args(part)
             .arg("--file")
             .arg(folder.path().join("schema"));
         let failed = |e| from_tool("dump the schema", e);

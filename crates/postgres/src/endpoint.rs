@@ -42,6 +42,8 @@ pub struct Endpoint {
     pub(crate) database: String,
     pub(crate) tls: TlsMode,
     pub(crate) root_cert: Option<PathBuf>,
+    /// Whether sessions begin with event triggers off: one that fires at logins would write into a copy before it is compared.
+    pub(crate) silent: bool,
     /// The role that sessions act as once they are connected; `user` when `None`.
     pub(crate) acting_role: Option<String>,
 }
@@ -84,6 +86,7 @@ impl Endpoint {
             database,
             tls: TlsMode::Prefer,
             root_cert: None,
+            silent: false,
             acting_role: None,
         };
         for (name, value) in parsed.query_pairs() {

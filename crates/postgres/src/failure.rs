@@ -3,7 +3,7 @@
 //! Owns the mapping from SQLSTATE to a kind. Promises that a message names the object the server named, and that row content
 //! does not leak: the server's DETAIL and CONTEXT quote rows, so they are left out here and cut from the tools' output.
 
-use crate::{pooler, standby};
+use crate::{lookup, pooler, standby};
 use engine::{Error, Kind};
 use tokio_postgres::error::SqlState;
 
@@ -34,10 +34,11 @@ pub(crate) fn map(what: &str, error: &tokio_postgres::Error) -> Error {
         return Error::new(Kind::Unavailable, text).hint(standby::ADVICE);
     }
     let error = Error::new(kind_of(db.code()), text);
-    match hint_of(db.code()) {
+    let error = match hint_of(db.code()) {
         Some(hint) => error.hint(hint),
         None => error,
-    }
+    };
+    lookup::explain(error, db.message(), db.where_().unwrap_or_default())
 }
 
 fn connection_trouble(what: &str, error: &tokio_postgres::Error) -> Error {
@@ -63,6 +64,9 @@ fn kind_of(code: &SqlState) -> Kind {
         (SqlState::INVALID_CATALOG_NAME, Kind::NotFound),
         (SqlState::INSUFFICIENT_PRIVILEGE, Kind::Refused),
         (SqlState::DUPLICATE_DATABASE, Kind::Exists),
+        (SqlState::DUPLICATE_SCHEMA, Kind::Exists),
+        (SqlState::DUPLICATE_TABLE, Kind::Exists),
+        (SqlState::DUPLICATE_OBJECT, Kind::Exists),
         (SqlState::UNDEFINED_TABLE, Kind::Changed),
         (SqlState::UNDEFINED_OBJECT, Kind::Config),
         (SqlState::UNDEFINED_FILE, Kind::Config),
@@ -122,7 +126,8 @@ pub(crate) fn from_tool(what: &str, error: process::Error) -> Error {
                 process::Status::Code(_) => kind_of_tool(&stderr_tail),
             };
             let error = Error::new(kind, format!("{what}: {program} ended with {status}{said}"));
-            match hint_of_tool(kind, &stderr_tail) {
+            let error = lookup::explain(error, &stderr_tail, &stderr_tail);
+            match hint_of_tool(kind, &stderr_tail).filter(|_| error.hint.is_none()) {
                 Some(hint) => error.hint(hint),
                 None => error,
             }
@@ -198,6 +203,9 @@ fn hint_of_tool(kind: Kind, stderr: &str) -> Option<&'static str> {
     }
 }
 
+/// How many lines of a tool's output an error shows.
+const SHOWN_LINES: usize = 3;
+
 fn without_rows(stderr: &str) -> String {
     let mut quoted = false;
     let mut kept = Vec::new();
@@ -212,8 +220,10 @@ fn without_rows(stderr: &str) -> String {
             kept.push(if line.contains("invalid ") { without_value(line) } else { line.to_owned() });
         }
     }
-    let first = kept.len().saturating_sub(3);
-    kept.iter().skip(first).map(|line| format!("\n    {line}")).collect()
+    // The first error is the reason; what comes after it, such as workers that are told to end, is not.
+    let error = kept.iter().position(|line| line.contains(": error: "));
+    let first = error.unwrap_or_else(|| kept.len().saturating_sub(SHOWN_LINES));
+    kept.iter().skip(first).take(SHOWN_LINES).map(|line| format!("\n    {line}")).collect()
 }
 
 /// Messages about values end with the value: `invalid input syntax for type integer: "…"`.

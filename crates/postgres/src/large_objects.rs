@@ -75,6 +75,9 @@ pub(crate) async fn read(client: &Client) -> Result<Option<(Table, LargeObjects)
         columns: vec![column("object", "oid"), column("piece", "bigint"), column("data", "bytea")],
         special: Some(Special::LargeObjects { piece_bytes: PIECE_BYTES }),
         rows_left_out: false,
+        plans_code: false,
+        holds_names: false,
+        asks_code: false,
     };
     let objects = LargeObjects {
         runs: read_runs(client).await?,

@@ -4,9 +4,10 @@
 //! `pg_restore`, which alone write schema. Promises that what is read belongs to one moment and is complete, or an error
 //! naming the object. Refuses to keep rows: they pass through.
 //!
-//! The reading side is `source` (and `snapshot`, `catalog`, `needs`, `privileges`, `unsupported`, `segments`, `reader`, `dump`,
-//! `globals`); the writing side is `target` (and `preflight`, `roles`, `ownership`, `database`, `archive`, `loader`, `scratch`,
-//! `scripts`); who may be replaced and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
+//! The reading side is `source` (and `snapshot`, `tables`, `catalog`, `needs`, `privileges`, `unsupported`, `segments`, `reader`, `dump`,
+//! `globals`, for parts of a database `filter`, `pattern`, `lacking`); the writing side is `target` (and `preflight`, `roles`,
+//! `ownership`, `database`, `archive`, `loader`, `scratch`, `scripts`), for parts `part` and `part_entries`; who may be replaced
+//! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
 
 mod archive;
 mod builds;
@@ -17,14 +18,21 @@ mod databases;
 mod dump;
 mod endpoint;
 mod failure;
+mod filter;
 mod globals;
 mod guard;
+mod lacking;
 mod large_objects;
 mod loader;
+mod lookup;
 mod mark;
 mod marker;
 mod needs;
 mod ownership;
+mod part;
+mod part_entries;
+mod paths;
+mod pattern;
 mod pooler;
 mod preflight;
 mod privileges;
@@ -43,6 +51,7 @@ mod special;
 mod standby;
 mod statistics;
 mod swap;
+mod tables;
 mod target;
 mod tls;
 mod toc;
@@ -53,6 +62,7 @@ pub use databases::Found;
 pub use endpoint::Endpoint;
 pub use globals::{GLOBALS, Globals, Membership, PasswordHash, Role, RoleSetting, Tablespace};
 pub use mark::mark;
+pub use part::PostgresPart;
 pub use rollback::rollback;
 pub use source::PostgresSource;
 pub use target::PostgresTarget;

@@ -6,8 +6,10 @@
 
 use crate::builds::Builds;
 use crate::catalog::{Special, Table};
+use crate::connection::Session;
 use crate::failure::{from_postgres, map};
 use crate::large_objects;
+use crate::lookup;
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine::{Build, Error, Kind, Loader, StreamName};
@@ -19,7 +21,9 @@ use tokio_postgres::{Client, CopyInSink};
 
 /// Copies segments in over a session of its own.
 pub(crate) struct SegmentLoader {
-    client: Client,
+    client: Arc<Session>,
+    /// Whether everything is inside a transaction of somebody else's.
+    inside: bool,
     tables: Arc<BTreeMap<StreamName, Table>>,
     encoding: String,
     builds: Arc<Builds>,
@@ -42,7 +46,13 @@ impl SegmentLoader {
         encoding: String,
         builds: Arc<Builds>,
     ) -> Self {
-        Self { client, tables, encoding, builds, current: None, copying: None }
+        let client = Arc::new(Session::from(client));
+        Self { client, inside: false, tables, encoding, builds, current: None, copying: None }
+    }
+
+    /// Loads inside the transaction that is open on this session, and ends none.
+    pub fn inside(client: Arc<Session>, tables: Arc<BTreeMap<StreamName, Table>>, encoding: String) -> Self {
+        Self { client, inside: true, tables, encoding, builds: Arc::default(), current: None, copying: None }
     }
 
     fn what(&self) -> String {
@@ -57,6 +67,11 @@ fn out_of_order() -> Error {
     Error::new(Kind::Internal, "a loader was used out of order")
 }
 
+/// Why rows were not taken.
+fn refused(what: &str, error: &tokio_postgres::Error) -> Error {
+    lookup::explain_value(map(what, error), error.as_db_error())
+}
+
 #[async_trait]
 impl Loader for SegmentLoader {
     async fn begin(&mut self, stream: &StreamName, whole: bool) -> Result<(), Error> {
@@ -64,15 +79,14 @@ impl Loader for SegmentLoader {
             || Error::new(Kind::Data, format!("the backup holds rows of {stream}, which its catalog does not name"));
         let table = self.tables.get(stream).ok_or_else(unknown)?;
         let name = table.qualified();
-        let columns = match table.column_list() {
-            list if list.is_empty() => String::new(),
-            list => format!(" ({list})"),
-        };
         // Only a table that is alone and was made empty can be truncated: an extension has rows of its own in its tables.
-        let whole = whole && table.special.is_none();
+        let whole = whole && table.special.is_none() && !self.inside;
         let freeze = if whole { ", FREEZE" } else { "" };
-        let mut sql =
-            format!("COPY {name}{columns} FROM STDIN WITH (FORMAT text, ENCODING '{}'{freeze})", self.encoding);
+        let mut sql = format!(
+            "COPY {} FROM STDIN WITH (FORMAT text, ENCODING '{}'{freeze})",
+            table.named_columns(),
+            self.encoding
+        );
         let mut pieces = None;
         if let Some(Special::LargeObjects { piece_bytes }) = table.special {
             large_objects::prepare_stage(&self.client).await?;
@@ -101,17 +115,17 @@ impl Loader for SegmentLoader {
             Ok(()) => Ok(()),
             // The server refuses by a message that only the end of the COPY delivers; the write itself just fails.
             Err(error) if error.as_db_error().is_none() => match sink.as_mut().finish().await {
-                Err(reason) => Err(map(&what, &reason)),
-                Ok(_) => Err(map(&what, &error)),
+                Err(reason) => Err(refused(&what, &reason)),
+                Ok(_) => Err(refused(&what, &error)),
             },
-            Err(error) => Err(map(&what, &error)),
+            Err(error) => Err(refused(&what, &error)),
         }
     }
 
     async fn end_segment(&mut self) -> Result<u64, Error> {
         let what = self.what();
         let mut sink = self.copying.take().ok_or_else(out_of_order)?;
-        let rows = sink.as_mut().finish().await.map_err(|e| map(&what, &e))?;
+        let rows = sink.as_mut().finish().await.map_err(|e| refused(&what, &e))?;
         if let Some(piece_bytes) = self.current.as_ref().and_then(|current| current.pieces) {
             large_objects::write(&self.client, piece_bytes).await?;
         }

@@ -4,25 +4,29 @@
 //! cannot read, with the grant that helps, instead of failing at the first table half way. What the role cannot read and the vendor's
 //! dump leaves out without a word is at least said in a note.
 
-use crate::catalog::{DECLARED, USERS_OWN};
 use crate::failure::from_postgres;
+use crate::filter::Chosen;
 use crate::quote::{ident, shown};
 use crate::standby::listed;
+use crate::tables::{DECLARED, USERS_OWN};
 use engine::{Error, Kind};
 use tokio_postgres::Client;
 
 /// Most objects that an error names.
 const MOST_NAMES: usize = 100;
 
-/// Fails with the names of everything that this role cannot read, and with what to do about it.
-pub(crate) async fn assert_readable(client: &Client, major: u32) -> Result<(), Error> {
+/// Fails with the names of everything chosen that this role cannot read, and with what to do about it.
+pub(crate) async fn assert_readable(client: &Client, major: u32, chosen: &Chosen) -> Result<(), Error> {
     let row = client.query_one("SELECT current_user::text", &[]).await.map_err(from_postgres("ask who we are"))?;
     let role = ident(row.get(0));
     let mut found = Found::default();
-    found.relations(client, &role).await?;
-    found.hidden_rows(client, &role).await?;
-    found.large_objects(client, major, &role).await?;
-    found.subscriptions(client).await?;
+    let oids = chosen.oids();
+    found.relations(client, &role, oids.as_deref()).await?;
+    found.hidden_rows(client, &role, oids.as_deref()).await?;
+    if chosen.holds_the_rest() {
+        found.large_objects(client, major, &role).await?;
+        found.subscriptions(client).await?;
+    }
     if found.names.is_empty() {
         return Ok(());
     }
@@ -38,16 +42,16 @@ struct Found {
 
 impl Found {
     /// Tables and sequences, and the schemas that they are in.
-    async fn relations(&mut self, client: &Client, role: &str) -> Result<(), Error> {
+    async fn relations(&mut self, client: &Client, role: &str, chosen: Option<&[u32]>) -> Result<(), Error> {
         let sql = format!(
             "SELECT c.relkind::text, n.nspname::text, c.relname::text, pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r', 'p', 'S') AND ({USERS_OWN} OR c.oid IN ({DECLARED})) AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
              AND CASE c.relkind WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') \
              ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END) \
-             ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+             AND ($1::oid[] IS NULL OR c.oid = ANY ($1)) ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
         );
-        let rows = client.query(&sql, &[]).await.map_err(from_postgres("look for what the role may read"))?;
+        let rows = client.query(&sql, &[&chosen]).await.map_err(from_postgres("look for what the role may read"))?;
         for row in &rows {
             let kind = if row.get::<_, &str>(0) == "S" { "sequence" } else { "table" };
             self.names.push(format!("{kind} {}", shown(row.get(1), row.get(2))));
@@ -66,13 +70,14 @@ impl Found {
     }
 
     /// Tables whose policies would hide rows from this role.
-    async fn hidden_rows(&mut self, client: &Client, role: &str) -> Result<(), Error> {
+    async fn hidden_rows(&mut self, client: &Client, role: &str, chosen: Option<&[u32]>) -> Result<(), Error> {
         let sql = format!(
             "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity \
-             AND {USERS_OWN} AND pg_catalog.row_security_active(c.oid) ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+             AND {USERS_OWN} AND pg_catalog.row_security_active(c.oid) \
+             AND ($1::oid[] IS NULL OR c.oid = ANY ($1)) ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
         );
-        let rows = client.query(&sql, &[]).await.map_err(from_postgres("look for row-level security"))?;
+        let rows = client.query(&sql, &[&chosen]).await.map_err(from_postgres("look for row-level security"))?;
         let name = |row: &tokio_postgres::Row| format!("rows that policies hide in {}", shown(row.get(0), row.get(1)));
         self.names.extend(rows.iter().map(name));
         if !rows.is_empty() {

@@ -8,7 +8,9 @@ use crate::catalog::Table;
 use crate::connection::Session;
 use crate::dump::DumpFailure;
 use crate::failure::{from_postgres, map};
+use crate::paths::{self, SearchPath};
 use crate::segments::Range;
+use crate::standby;
 use async_trait::async_trait;
 use engine::{Error, Kind, Reader, RowSink, Segment, StreamName};
 use futures_util::StreamExt;
@@ -23,6 +25,9 @@ use tokio_postgres::error::SqlState;
 pub(crate) struct Readable {
     pub tables: BTreeMap<StreamName, Table>,
     pub encoding: String,
+    pub search_path: SearchPath,
+    /// Whether the server is a standby, whose replay may end a session without a word.
+    pub in_recovery: bool,
 }
 
 /// Reads segments over a session of its own.
@@ -32,6 +37,8 @@ pub(crate) struct SegmentReader {
     /// The session that holds every table's lock, where there is one.
     leader: Option<Arc<Mutex<Session>>>,
     locked: HashSet<StreamName>,
+    /// Whether the session looks for names as the database's own do.
+    with_path: bool,
     /// Whether the vendor's dump has failed: reading on would be for nothing.
     dump: DumpFailure,
 }
@@ -43,7 +50,17 @@ impl SegmentReader {
         leader: Option<Arc<Mutex<Session>>>,
         dump: DumpFailure,
     ) -> Self {
-        Self { client: client.into(), readable, leader, locked: HashSet::new(), dump }
+        Self { client: client.into(), readable, leader, locked: HashSet::new(), with_path: false, dump }
+    }
+
+    /// Looks for names where reading this table needs it.
+    async fn follow(&mut self, table: &Table) -> Result<(), Error> {
+        let wanted = table.needs_path();
+        if wanted != self.with_path {
+            switch(&self.client, &self.readable.search_path, wanted).await?;
+            self.with_path = wanted;
+        }
+        Ok(())
     }
 
     /// Locks the table without waiting; false when somebody is in the way.
@@ -63,9 +80,35 @@ impl SegmentReader {
     }
 }
 
+/// Reads whole tables over a session that others use, too, as it sees them.
+pub(crate) struct SessionReader {
+    pub session: Arc<Session>,
+    pub readable: Readable,
+}
+
+#[async_trait]
+impl Reader for SessionReader {
+    async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
+        let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));
+        let table = self.readable.tables.get(&segment.stream).ok_or_else(unknown)?;
+        let sql = copy_out(table, &segment.range, &self.readable.encoding)?;
+        // Names in values are written as at the source.
+        switch(&self.session, &self.readable.search_path, table.needs_path()).await?;
+        copy(&self.session, &sql, table, segment, sink).await
+    }
+}
+
 #[async_trait]
 impl Reader for SegmentReader {
     async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
+        let in_recovery = self.readable.in_recovery;
+        self.read_locked(segment, sink).await.map_err(standby::explain(in_recovery))
+    }
+}
+
+impl SegmentReader {
+    /// Reads a segment once its table's lock is this session's, or over the session that has it.
+    async fn read_locked(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
         self.dump.check()?;
         let readable = Arc::clone(&self.readable);
         let unknown = || Error::new(Kind::Internal, format!("no table for stream {}", segment.stream));
@@ -75,17 +118,46 @@ impl Reader for SegmentReader {
         if let Some(leader) = unlocked {
             if !self.lock(table).await? {
                 tracing::debug!(table = %segment.stream, "somebody waits for a stronger lock; reading over the first session");
-                return copy(&*leader.lock().await, &sql, table, segment, sink).await;
+                let leader = leader.lock().await;
+                return copy_over(&leader, &readable.search_path, &sql, table, segment, sink).await;
             }
             self.locked.insert(segment.stream.clone());
         }
+        self.follow(table).await?;
         copy(&self.client, &sql, table, segment, sink).await
     }
 }
 
+async fn switch(client: &Client, path: &SearchPath, wanted: bool) -> Result<(), Error> {
+    if wanted { path.set(client).await } else { paths::clear(client).await }
+}
+
+/// Copies over a session that others use as well: its search path is as before afterwards. After an error its transaction is
+/// good for nothing, and so is the path.
+async fn copy_over(
+    client: &Client,
+    path: &SearchPath,
+    sql: &str,
+    table: &Table,
+    segment: &Segment,
+    sink: &mut dyn RowSink,
+) -> Result<(), Error> {
+    if !table.needs_path() {
+        return copy(client, sql, table, segment, sink).await;
+    }
+    switch(client, path, true).await?;
+    copy(client, sql, table, segment, sink).await?;
+    switch(client, path, false).await
+}
+
 fn copy_out(table: &Table, range: &str, encoding: &str) -> Result<String, Error> {
-    let select = table.select(Range::parse(range)?);
-    Ok(format!("COPY ({select}) TO STDOUT WITH (FORMAT text, ENCODING '{encoding}')"))
+    let range = Range::parse(range)?;
+    let what = match range {
+        // The whole table, without planning anything.
+        Range::Whole if table.special.is_none() => table.named_columns(),
+        _ => format!("({})", table.select(range)),
+    };
+    Ok(format!("COPY {what} TO STDOUT WITH (FORMAT text, ENCODING '{encoding}')"))
 }
 
 /// One message of the protocol is one row ("messages sent from the backend will always correspond to single data

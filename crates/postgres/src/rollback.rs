@@ -4,14 +4,14 @@
 //! restored database back. Refuses when there is nothing to go back to, when the live database is not the one that replaced
 //! it, and when the live one's mark does not allow it.
 
-use crate::connection::major_version;
+use crate::connection::{major_version, may_be_silent};
 use crate::endpoint::Endpoint;
 use crate::guard::{self, Live};
 use crate::marker::{Aside, replaced};
 use crate::pooler;
 use crate::scratch::{assert_short_enough, connect_maintenance};
 use crate::sessions::assert_nothing_prepared;
-use crate::swap::{Direction, Exchange, Stop, what_stays};
+use crate::swap::{Direction, Exchange, Stop, publications, what_stays};
 use engine::{Conclusion, Error, Kind};
 
 /// Gives the replaced database its name back; `run` is for the name of the one that had it. `stop` is asked between attempts:
@@ -35,6 +35,8 @@ pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<
     live.assert_ours(endpoint)?;
     assert_nothing_prepared(&client, live.oid, endpoint).await?;
     assert_nothing_prepared(&client, back.oid, &endpoint.with_database(&back.name)).await?;
+    let inside = Endpoint { silent: may_be_silent(&client, major).await?, ..endpoint.clone() };
+    let publications = publications(&client, &inside).await?;
     let exchange = Exchange {
         target: endpoint.clone(),
         live: live.oid,
@@ -45,7 +47,7 @@ pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<
     };
     let exchanged = exchange.run(stop).await?;
     let mut notes = exchanged.notes;
-    notes.extend(what_stays(&client, live.oid, &exchanged.aside).await.unwrap_or_default());
+    notes.extend(what_stays(&client, live.oid, &publications, &exchanged.aside).await.unwrap_or_default());
     Ok(Conclusion {
         database: endpoint.database().to_owned(),
         server: endpoint.server(),

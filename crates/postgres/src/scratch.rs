@@ -6,7 +6,7 @@
 //! PostgreSQL would cut short.
 
 use crate::catalog::Catalog;
-use crate::connection::{Purpose, connect};
+use crate::connection::{Purpose, connect, may_be_silent};
 use crate::database::{self, Properties, Setting};
 use crate::endpoint::Endpoint;
 use crate::failure::{from_postgres, map};
@@ -14,7 +14,7 @@ use crate::guard::{self, Live};
 use crate::marker::{Marks, replaced};
 use crate::quote::{ident, literal};
 use crate::sessions::{assert_nothing_prepared, may_not_end};
-use crate::swap::{Direction, Exchange, Exchanged, Stop, what_stays};
+use crate::swap::{Direction, Exchange, Exchanged, Stop, publications, what_stays};
 use engine::{Error, Kind, Mode, TargetOptions};
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -32,8 +32,8 @@ enum There {
     Nothing,
     /// A database that holds nothing: it is replaced as it is, whoever made it.
     Empty(Live),
-    /// A database in use: the names are exchanged.
-    Full(Live),
+    /// A database in use: the names are exchanged. With the publications in it.
+    Full(Live, Vec<String>),
 }
 
 /// A scratch database and the session that manages it from outside.
@@ -51,11 +51,12 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     /// Connects to the server, looks at what has the target's name, and makes sure that it may be replaced.
-    pub async fn plan(target: Endpoint, catalog: &Catalog, options: &TargetOptions) -> Result<Self, Error> {
+    pub async fn plan(mut target: Endpoint, catalog: &Catalog, options: &TargetOptions) -> Result<Self, Error> {
         let name = format!("{}__new_{}", target.database(), options.run);
         assert_short_enough(&target, &name)?;
         let maintenance = connect_maintenance(&target).await?;
         let major = crate::connection::major_version(&maintenance).await?;
+        target.silent = may_be_silent(&maintenance, major).await?;
         claim(&maintenance, &options.run).await?;
         let there = look(&maintenance, major, &target, catalog, options).await?;
         Ok(Self {
@@ -103,7 +104,7 @@ impl Scratch {
     fn live(&self) -> Option<&Live> {
         match &self.there {
             There::Nothing => None,
-            There::Empty(live) | There::Full(live) => Some(live),
+            There::Empty(live) | There::Full(live, _) => Some(live),
         }
     }
 
@@ -148,7 +149,7 @@ impl Scratch {
         let scratch = self.endpoint.database().to_owned();
         let gone = || Error::new(Kind::Unavailable, format!("{scratch} is gone: somebody dropped it"));
         let oid = oid_of(&self.maintenance, &scratch).await?.ok_or_else(gone)?;
-        let There::Full(live) = &self.there else {
+        let There::Full(live, publications) = &self.there else {
             return Ok((None, self.publish_alone(like, no_owner, oid).await?));
         };
         let exchange = Exchange {
@@ -163,7 +164,7 @@ impl Scratch {
         self.made = false;
         let dropped = self.drop_old && self.drop_replaced(&aside, &mut notes).await;
         if !dropped {
-            notes.extend(what_stays(&self.maintenance, exchange.live, &aside).await.unwrap_or_default());
+            notes.extend(what_stays(&self.maintenance, exchange.live, publications, &aside).await.unwrap_or_default());
         }
         Ok(((!dropped).then_some(aside), notes))
     }
@@ -211,7 +212,7 @@ impl Scratch {
     /// Only when the name belongs to a database in use: otherwise the old one may be all there is.
     async fn tidy_replaced(&self) -> Result<Vec<String>, Error> {
         let mut notes = Vec::new();
-        let There::Full(live) = &self.there else { return Ok(notes) };
+        let There::Full(live, _) = &self.there else { return Ok(notes) };
         for aside in replaced(&self.maintenance, self.target.database()).await? {
             if !aside.closed {
                 let at = &aside.replaced.at;
@@ -351,7 +352,8 @@ async fn look(
     guard::assert_marked(&live.marks, target, &what)?;
     live.assert_ours(target)?;
     assert_nothing_prepared(client, live.oid, target).await?;
-    Ok(There::Full(live))
+    let publications = publications(client, target).await?;
+    Ok(There::Full(live, publications))
 }
 
 /// Whether a database's comment says that it is the copy of some restore.
@@ -414,7 +416,7 @@ fn not_empty(target: &Endpoint, what: &str) -> Error {
 }
 
 /// Something that a user made in the database, if it holds anything.
-async fn holds(target: &Endpoint) -> Result<Option<String>, Error> {
+pub(crate) async fn holds(target: &Endpoint) -> Result<Option<String>, Error> {
     let sql = "WITH own(what) AS ( \
          SELECT 'table or view ' || oid::pg_catalog.regclass::text FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind NOT IN ('t', 'i', 'I', 'c') \
          AND relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_') \

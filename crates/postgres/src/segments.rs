@@ -49,9 +49,13 @@ impl Range {
         match self {
             Self::Whole => String::new(),
             Self::Pages { first, end: Some(end) } => {
-                format!(" WHERE ctid >= '({first},0)'::pg_catalog.tid AND ctid < '({end},0)'::pg_catalog.tid")
+                format!(
+                    " WHERE ctid OPERATOR(pg_catalog.>=) '({first},0)'::pg_catalog.tid AND ctid OPERATOR(pg_catalog.<) '({end},0)'::pg_catalog.tid"
+                )
             }
-            Self::Pages { first, end: None } => format!(" WHERE ctid >= '({first},0)'::pg_catalog.tid"),
+            Self::Pages { first, end: None } => {
+                format!(" WHERE ctid OPERATOR(pg_catalog.>=) '({first},0)'::pg_catalog.tid")
+            }
         }
     }
 }
@@ -71,7 +75,7 @@ pub(crate) fn pages_per_segment(heap_bytes: u64, table_bytes: u64, page_bytes: u
 /// The segments of one table.
 pub(crate) fn cut(table: &Table, page_bytes: u64, pages_per_segment: u64) -> Vec<Segment> {
     let stream = table.stream();
-    if table.access_method != "heap" || table.special.is_some() {
+    if table.access_method != "heap" || table.special.is_some() || table.only_whole() {
         return vec![segment(&stream, 0, Range::Whole, table.table_bytes)];
     }
     let pages = table.heap_bytes.div_ceil(page_bytes.max(1));

@@ -4,10 +4,11 @@
 //! the snapshot; list again, and start over when the lists differ. TRUNCATE and rewriting ALTERs are not covered by
 //! snapshots: a table that is locked only later may look empty to an older snapshot. LOCK TABLE itself takes none.
 
-use crate::catalog::{TableKey, list_tables};
 use crate::connection::BEGIN_SNAPSHOT;
 use crate::failure::{from_postgres, map};
+use crate::filter::Rules;
 use crate::quote::{literal, qualified, shown};
+use crate::tables::TableKey;
 use engine::{Error, Kind};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -23,12 +24,12 @@ pub(crate) struct Snapshot {
     pub id: String,
 }
 
-/// Takes a snapshot in which every table is locked against change. On success the client is inside the transaction.
-pub(crate) async fn take(client: &Client) -> Result<Snapshot, Error> {
+/// Takes a snapshot in which every table that the rules keep is locked against change. On success the client is inside the transaction.
+pub(crate) async fn take(client: &Client, rules: &Rules) -> Result<Snapshot, Error> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        let before = list_tables(client).await?;
-        match try_take(client, &before).await {
+        let before = rules.tables(client).await?;
+        match try_take(client, rules, &before).await {
             Ok(snapshot) => return Ok(snapshot),
             Err(error) if error.kind == Kind::Changed => last = Some(error),
             Err(error) => return Err(error),
@@ -39,7 +40,7 @@ pub(crate) async fn take(client: &Client) -> Result<Snapshot, Error> {
     Err(last.unwrap_or_else(|| Error::new(Kind::Changed, "tables kept changing")).hint(hint))
 }
 
-async fn try_take(client: &Client, tables: &[TableKey]) -> Result<Snapshot, Error> {
+async fn try_take(client: &Client, rules: &Rules, tables: &[TableKey]) -> Result<Snapshot, Error> {
     client.batch_execute(BEGIN_SNAPSHOT).await.map_err(from_postgres("begin"))?;
     for batch in tables.chunks(LOCK_BATCH) {
         let names: Vec<String> =
@@ -53,7 +54,7 @@ async fn try_take(client: &Client, tables: &[TableKey]) -> Result<Snapshot, Erro
         .query_one("SELECT pg_catalog.pg_export_snapshot()", &[])
         .await
         .map_err(from_postgres("export the snapshot"))?;
-    let after = list_tables(client).await?;
+    let after = rules.tables(client).await?;
     if after == tables {
         return Ok(Snapshot { id: row.get(0) });
     }

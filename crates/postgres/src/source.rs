@@ -12,13 +12,17 @@ use crate::database::Properties;
 use crate::dump::SchemaDump;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
+use crate::filter::{Chosen, Rules};
 use crate::globals::{GLOBALS, Globals};
+use crate::paths::{self, SearchPath};
 use crate::reader::{Readable, SegmentReader};
 use crate::snapshot::{self, Snapshot};
 use crate::tools::{self, Tool};
-use crate::{large_objects, needs, pooler, privileges, segments, standby, unsupported};
+use crate::{large_objects, needs, pooler, privileges, segments, standby, tables, unsupported};
 use async_trait::async_trait;
-use engine::{About, Document, Error, GlobalsWanted, Kind, Plan, Reader, Segment, Source, SourceOptions, StreamPlan};
+use engine::{
+    About, Document, Error, Filter, GlobalsWanted, Kind, Plan, Reader, Segment, Source, SourceOptions, StreamPlan,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -59,11 +63,13 @@ impl PostgresSource {
         let folder = options.tools.as_deref();
         let pg_dump = tools::find("pg_dump", major, folder).await?;
         assert_restorable(&pg_dump, major)?;
-        privileges::assert_readable(&leader, major).await?;
+        let rules = Rules::parse(&options.filter)?;
+        unsupported::refuse_unreadable_names(&leader, &endpoint).await?;
+        privileges::assert_readable(&leader, major, &rules.choose(&leader).await?).await?;
         let mut tries = 0;
-        let (snapshot, dump, mut catalog) = loop {
+        let (snapshot, dump, mut catalog, chosen) = loop {
             tries += 1;
-            match begin(&endpoint, &leader, major, &pg_dump, options.lock_timeout_seconds).await {
+            match begin(&endpoint, &leader, major, &pg_dump, &rules, options.lock_timeout_seconds).await {
                 // Somebody came between our locks and pg_dump's: they go first, and we start over.
                 Err(error) if error.kind == Kind::Changed && tries < TRIES => {
                     tracing::info!(reason = %error, "starting over");
@@ -73,9 +79,14 @@ impl PostgresSource {
             }
         };
         let globals = Globals::read(&leader, major, options.globals).await?;
-        let mut notes = standby::leave_unlogged_out(&mut catalog);
+        let mut notes = filter_notes(options);
+        let (lacking, of_part) = chosen.conclude(&leader).await?;
+        catalog.lacking = lacking;
+        notes.extend(of_part);
+        notes.extend(standby::leave_unlogged_out(&mut catalog));
         notes.extend(privileges::hidden_options(&leader).await?);
-        let about = About { globals: options.globals, notes, ..about(&endpoint, &catalog) };
+        let about =
+            About { globals: options.globals, filter: options.filter.clone(), notes, ..about(&endpoint, &catalog) };
         let page_bytes = page_bytes(&leader).await?;
         leader.batch_execute(RANGE_SCANS).await.map_err(from_postgres("prepare the session"))?;
         let objects = match catalog.tables.iter().find(|table| !table.is_relation()) {
@@ -86,7 +97,12 @@ impl PostgresSource {
         let encoding = catalog.row_format.encoding.clone();
         let tables =
             catalog.tables.iter().filter(|table| table.has_rows()).map(|table| (table.stream(), table.clone()));
-        let readable = Arc::new(Readable { tables: tables.collect(), encoding });
+        let readable = Arc::new(Readable {
+            tables: tables.collect(),
+            encoding,
+            search_path: SearchPath::of(&catalog.database),
+            in_recovery: catalog.moment.in_recovery,
+        });
         Ok(Self {
             endpoint,
             about,
@@ -154,8 +170,15 @@ impl PostgresSource {
 
     async fn count_again(&self, leader: &Client, rows: &BTreeMap<String, u64>) -> Result<(), Error> {
         for (stream, table) in &self.readable.tables {
+            // A number is written in one way, whatever the path.
+            if table.plans_code {
+                self.readable.search_path.set(leader).await?;
+            }
             let row = leader.query_one(&table.count(), &[]).await.map_err(from_postgres(format!("count {stream}")))?;
             let counted = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+            if table.plans_code {
+                paths::clear(leader).await?;
+            }
             let read = rows.get(stream.as_str()).copied().unwrap_or_default();
             if counted != read {
                 return Err(Error::new(
@@ -208,15 +231,17 @@ async fn begin(
     leader: &Client,
     major: u32,
     pg_dump: &Tool,
+    rules: &Rules,
     lock_timeout_seconds: u64,
-) -> Result<(Snapshot, SchemaDump, Catalog), Error> {
-    let snapshot = snapshot::take(leader).await?;
+) -> Result<(Snapshot, SchemaDump, Catalog, Chosen), Error> {
+    let snapshot = snapshot::take(leader, rules).await?;
     unsupported::refuse(leader).await?;
-    let dump = SchemaDump::start(endpoint, pg_dump, &snapshot, lock_timeout_seconds)?;
-    let catalog = read_catalog(leader, major, dump.major()).await?;
+    let chosen = rules.choose(leader).await?;
+    let dump = SchemaDump::start(endpoint, pg_dump, &snapshot, lock_timeout_seconds, chosen.options())?;
+    let catalog = read_catalog(leader, major, dump.major(), &chosen).await?;
     let tables: Vec<u32> = catalog.tables.iter().filter(|table| table.in_archive()).map(|table| table.oid).collect();
     dump.locked(leader, &tables).await?;
-    Ok((snapshot, dump, catalog))
+    Ok((snapshot, dump, catalog, chosen))
 }
 
 /// From version 17 on the tools send a setting that older servers refuse: what they dump of an older server could not be
@@ -230,14 +255,15 @@ fn assert_restorable(pg_dump: &Tool, server_major: u32) -> Result<(), Error> {
         .hint(format!("install the PostgreSQL {server_major} client tools, or name their folder with --tools")))
 }
 
-async fn read_catalog(client: &Client, server_major: u32, dump_major: u32) -> Result<Catalog, Error> {
+async fn read_catalog(client: &Client, server_major: u32, dump_major: u32, chosen: &Chosen) -> Result<Catalog, Error> {
     let moment = catalog::read_moment(client).await?;
     let version = client.query_one("SHOW server_version", &[]).await.map_err(from_postgres("read the version"))?;
     let row = client.query_one("SELECT current_database()::text", &[]).await.map_err(from_postgres("read the name"))?;
     let database = Properties::read(client, server_major, row.get(0)).await?;
     let needs = needs::read(client).await?;
-    let mut tables = catalog::read_tables(client).await?;
-    let objects = large_objects::read(client).await?.map(|(table, objects)| {
+    let mut tables = tables::read_tables(client, chosen).await?;
+    let objects = if chosen.holds_the_rest() { large_objects::read(client).await? } else { None };
+    let objects = objects.map(|(table, objects)| {
         tables.push(table);
         objects
     });
@@ -252,9 +278,11 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32) -> Re
         has_public: catalog::has_public(client).await?,
         roles: catalog::read_roles(client, &needs).await?,
         tables,
-        sequences: catalog::read_sequences(client).await?,
+        sequences: catalog::read_sequences(client, chosen).await?,
         large_objects: objects,
-        needs: Some(needs),
+        lacking: None,
+        // They are those of the whole database: of a part's restore too much would be asked.
+        needs: chosen.is_whole().then_some(needs),
     })
 }
 
@@ -276,7 +304,16 @@ fn about(endpoint: &Endpoint, catalog: &Catalog) -> About {
         server: endpoint.server(),
         notes: Vec::new(),
         globals: GlobalsWanted::No,
+        filter: Filter::default(),
     }
+}
+
+/// The first thing to know about a backup of a part.
+fn filter_notes(options: &SourceOptions) -> Vec<String> {
+    if options.filter.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("a part of the database: {}", options.filter)]
 }
 
 fn plan(

@@ -6,6 +6,7 @@
 //! that nothing has to be undone when this process dies; the server itself ends the transaction when the process only
 //! stands still. Refuses when the name belongs to another database than at the start. See docs/adr/0010.
 
+use crate::connection::{Purpose, connect};
 use crate::database::Properties;
 use crate::endpoint::Endpoint;
 use crate::failure::{from_postgres, map};
@@ -264,11 +265,30 @@ async fn comment_of(client: &Client, name: &str) -> Result<(Option<String>, Mark
 }
 
 /// What stays with a database when its name goes to another: it belongs to the database, not to the name.
-pub(crate) async fn what_stays(client: &Client, oid: u32, name: &str) -> Result<Vec<String>, Error> {
+pub(crate) async fn what_stays(
+    client: &Client,
+    oid: u32,
+    publications: &[String],
+    name: &str,
+) -> Result<Vec<String>, Error> {
     let sql = "SELECT 'replication slot ' || slot_name FROM pg_catalog.pg_replication_slots \
          WHERE datoid = $1 UNION ALL SELECT 'subscription ' || subname FROM pg_catalog.pg_subscription WHERE subdbid = $1 \
          ORDER BY 1";
     let rows = client.query(sql, &[&oid]).await.map_err(from_postgres("look for slots and subscriptions"))?;
-    let note = |row: &tokio_postgres::Row| format!("{} stays with {name}", row.get::<_, String>(0));
-    Ok(rows.iter().map(note).collect())
+    let publications = publications.iter().map(|publication| format!("publication {publication}"));
+    let what = publications.chain(rows.iter().map(|row| row.get(0)));
+    Ok(what.map(|what| format!("{what} stays with {name}")).collect())
+}
+
+/// The publications in a database. Asked before the exchange, which closes it; the session that asks is gone afterwards, and so
+/// in nobody's way. `client` is outside.
+pub(crate) async fn publications(client: &Client, endpoint: &Endpoint) -> Result<Vec<String>, Error> {
+    let failed = || from_postgres("look for publications");
+    let inside = connect(endpoint, Purpose::Lead, 60).await?;
+    let pid: i32 = inside.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await.map_err(failed())?.get(0);
+    let sql = "SELECT pubname::text FROM pg_catalog.pg_publication ORDER BY 1";
+    let rows = inside.query(sql, &[]).await.map_err(failed())?;
+    drop(inside);
+    crate::sessions::end_one(client, pid).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }

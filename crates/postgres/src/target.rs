@@ -8,14 +8,15 @@ use crate::archive::{self, BUILD_SETTINGS, private_folder};
 use crate::builds::Builds;
 use crate::catalog::{ARCHIVE, CATALOG, Catalog, Special, Table};
 use crate::connection::{Purpose, connect};
-use crate::database::Setting;
 use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::globals::{GLOBALS, Globals};
+use crate::lacking;
 use crate::large_objects;
 use crate::loader::SegmentLoader;
 use crate::ownership::{self, About};
+use crate::paths::SearchPath;
 use crate::pooler;
 use crate::preflight::{self, Cleared};
 use crate::quote::{ident, qualified};
@@ -36,6 +37,8 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
+/// Sequences set by one statement, which holds a lock on each of them until it ends.
+const SEQUENCES_AT_ONCE: usize = 500;
 /// Kind of the archive's entries that grant.
 const GRANT: &str = "ACL";
 
@@ -122,21 +125,28 @@ impl PostgresTarget {
     async fn session(&self) -> Result<Client, Error> {
         let client = connect(&self.scratch.endpoint, Purpose::Write, 0).await?;
         client.batch_execute(BUILD_SETTINGS).await.map_err(from_postgres("prepare a session"))?;
-        let own = |setting: &&Setting| setting.role.is_none() && setting.name == "search_path";
-        if let Some(setting) = self.catalog.database.settings.iter().find(own) {
-            let sql = "SELECT pg_catalog.set_config('search_path', $1, false)";
-            client.query(sql, &[&setting.value]).await.map_err(from_postgres("set the search path"))?;
-        }
+        SearchPath::of(&self.catalog.database).set(&client).await?;
         Ok(client)
     }
 
     async fn restore_entries(&self, section: Section, wanted: impl Fn(&Entry) -> bool) -> Result<(), Error> {
-        let entries = self.contents.entries.iter().filter(|entry| entry.section == section && wanted(entry));
-        let entries: Vec<i32> = entries.map(|entry| entry.id).collect();
+        let (out, _) = lacking::unmakeable(&self.contents, &self.catalog);
+        let wanted = |entry: &&Entry| entry.section == section && !out.contains(&entry.id) && wanted(entry);
+        let entries: Vec<&Entry> = self.contents.entries.iter().filter(wanted).collect();
+        let ids: BTreeSet<i32> = entries.iter().map(|entry| entry.id).collect();
+        let waits = |entry: &&Entry| entry.needs.iter().any(|id| ids.contains(id));
+        // Two of these on one table would wait for each other.
+        let (alone, rest): (Vec<&Entry>, Vec<&Entry>) =
+            entries.into_iter().partition(|entry| entry.marks_its_table && !waits(entry));
+        let (rest, keys) = foreign_keys_apart(rest);
         let archive = self.folder.path().join("schema");
-        let (workers, no_owner) = (self.options.workers, self.options.no_owner);
-        let what = archive::Restore { archive: &archive, section, entries: &entries, workers, no_owner };
-        archive::restore(&self.pg_restore, &self.scratch.endpoint, &what).await
+        for (entries, workers) in [(alone, 1), (rest, self.options.workers), (keys, self.options.workers)] {
+            let entries: Vec<i32> = entries.iter().map(|entry| entry.id).collect();
+            let no_owner = self.options.no_owner;
+            let what = archive::Restore { archive: &archive, section, entries: &entries, workers, no_owner };
+            archive::restore(&self.pg_restore, &self.scratch.endpoint, &what).await?;
+        }
+        Ok(())
     }
 
     /// Entries that come last: event triggers fire on whatever is still to be made.
@@ -157,6 +167,13 @@ impl PostgresTarget {
             sessions.push(session);
         }
         refresh.run(sessions).await
+    }
+
+    /// Makes the schemas that things in the backup of a part are in.
+    async fn make_schemas(&self, inside: &Client) -> Result<(), Error> {
+        let missing = self.catalog.lacking.iter().flat_map(|lacking| &lacking.schemas);
+        let sql: String = missing.map(|name| format!("CREATE SCHEMA IF NOT EXISTS {};", ident(name))).collect();
+        inside.batch_execute(&sql).await.map_err(from_postgres("make the schemas"))
     }
 
     /// Whether an ordinary role gives things to others, who then need the right to have them where they are.
@@ -205,16 +222,22 @@ impl PostgresTarget {
     /// What the archive holds and is left out on purpose: it would connect a copy to production.
     fn left_out(&self) -> Vec<String> {
         let tied = |entry: &&Entry| matches!(entry.kind.as_str(), "PUBLICATION" | "SUBSCRIPTION");
-        self.contents.entries.iter().filter(tied).map(|entry| format!("left out: {}", entry.shown())).collect()
+        let tied = self.contents.entries.iter().filter(tied).map(|entry| format!("left out: {}", entry.shown()));
+        let template = self.catalog.database.is_template.then(|| {
+            "left out: that the database is a template, which could not be dropped; ALTER DATABASE … IS_TEMPLATE true makes it one".to_owned()
+        });
+        tied.chain(template).collect()
     }
 
     async fn set_sequences(&self) -> Result<(), Error> {
-        let names: Vec<String> = self.catalog.sequences.iter().map(|s| qualified(&s.schema, &s.name)).collect();
-        let values: Vec<i64> = self.catalog.sequences.iter().map(|s| s.last_value).collect();
-        let called: Vec<bool> = self.catalog.sequences.iter().map(|s| s.is_called).collect();
         let sql = "SELECT count(pg_catalog.setval(s.name::pg_catalog.regclass, s.value, s.called)) \
              FROM unnest($1::text[], $2::bigint[], $3::boolean[]) AS s(name, value, called)";
-        self.inside()?.query(sql, &[&names, &values, &called]).await.map_err(from_postgres("set the sequences"))?;
+        for some in self.catalog.sequences.chunks(SEQUENCES_AT_ONCE) {
+            let names: Vec<String> = some.iter().map(|s| qualified(&s.schema, &s.name)).collect();
+            let values: Vec<i64> = some.iter().map(|s| s.last_value).collect();
+            let called: Vec<bool> = some.iter().map(|s| s.is_called).collect();
+            self.inside()?.query(sql, &[&names, &values, &called]).await.map_err(from_postgres("set the sequences"))?;
+        }
         Ok(())
     }
 }
@@ -223,6 +246,7 @@ impl PostgresTarget {
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let mut notes = self.left_out();
+        notes.extend(lacking::unmakeable(&self.contents, &self.catalog).1);
         notes.extend(self.create_roles().await?);
         notes.extend(self.scratch.create(&self.catalog.database, self.options.no_owner).await?);
         self.hand_over().await?;
@@ -230,6 +254,7 @@ impl Target for PostgresTarget {
         if !self.catalog.has_public {
             inside.batch_execute("DROP SCHEMA public").await.map_err(from_postgres("drop the schema public"))?;
         }
+        self.make_schemas(&inside).await?;
         self.inside = Some(inside);
         self.restore_objects().await?;
         Ok(notes)
@@ -243,6 +268,10 @@ impl Target for PostgresTarget {
         let mut first: Vec<_> = self.tables.iter().filter_map(order).collect();
         first.sort();
         first.into_iter().map(|(_, stream)| stream).collect()
+    }
+
+    fn last(&self) -> Vec<StreamName> {
+        self.tables.iter().filter(|(_, table)| table.loads_last()).map(|(stream, _)| stream.clone()).collect()
     }
 
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
@@ -266,7 +295,11 @@ impl Target for PostgresTarget {
         }
         self.fill_views().await?;
         self.restore_entries(Section::PostData, |entry| last.contains(&entry.id)).await?;
-        statistics::gather(self.inside()?, &self.scratch.endpoint, self.options.workers).await
+        let mut sessions = Vec::new();
+        for _ in 0..self.options.workers.min(self.catalog.tables.len().max(1)) {
+            sessions.push(self.session().await?);
+        }
+        statistics::gather(sessions).await
     }
 
     async fn count(&self, stream: &StreamName) -> Result<u64, Error> {
@@ -275,7 +308,7 @@ impl Target for PostgresTarget {
         let idle = self.idle.lock().await.pop();
         let client = match idle {
             Some(client) => client,
-            None => connect(&self.scratch.endpoint, Purpose::Write, 60).await?,
+            None => self.session().await?,
         };
         let row = client.query_one(&table.count(), &[]).await.map_err(from_postgres(format!("count {stream}")))?;
         self.idle.lock().await.push(client);
@@ -310,6 +343,8 @@ impl Target for PostgresTarget {
         let readable = Readable {
             tables: self.tables.iter().map(anew).collect(),
             encoding: self.catalog.row_format.encoding.clone(),
+            search_path: SearchPath::of(&self.catalog.database),
+            in_recovery: false,
         };
         Ok(Box::new(SegmentReader::new(client, Arc::new(readable), None, DumpFailure::default())))
     }
@@ -331,7 +366,20 @@ impl Target for PostgresTarget {
     }
 }
 
-fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint) -> Result<(), Error> {
+/// Foreign keys, and what needs them, apart from the rest: a key to a partitioned table wants the index there to be whole, and that is
+/// so only when the last partition's index is attached, which not every version's `pg_restore` waits for.
+fn foreign_keys_apart(entries: Vec<&Entry>) -> (Vec<&Entry>, Vec<&Entry>) {
+    let mut late = BTreeSet::new();
+    // In an archive's order whatever is needed comes first.
+    for entry in &entries {
+        if entry.kind == "FK CONSTRAINT" || entry.needs.iter().any(|id| late.contains(id)) {
+            late.insert(entry.id);
+        }
+    }
+    entries.into_iter().partition(|entry| !late.contains(&entry.id))
+}
+
+pub(crate) fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint) -> Result<(), Error> {
     if major >= catalog.server_major {
         return Ok(());
     }

@@ -40,6 +40,9 @@ pub(crate) struct Entry {
     pub section: Section,
     /// The statement that makes it; `None` when it is not UTF-8: such a database's statements are the vendor's to replay.
     pub definition: Option<String>,
+    /// Whether the statement also changes the table it is about, as `CLUSTER ON` and `REPLICA IDENTITY` of an index do: it begins
+    /// with a weak lock on the table and ends with a strong one, so two at a time would wait for each other.
+    pub marks_its_table: bool,
     pub schema: String,
     pub tablespace: String,
     pub owner: String,
@@ -106,6 +109,10 @@ impl Contents {
 
 fn broken(what: &str) -> Error {
     Error::new(Kind::Data, format!("the schema archive cannot be read: {what}")).hint("restore another backup")
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 /// A cursor over the archive.
@@ -198,6 +205,7 @@ impl<'a> Bytes<'a> {
             _ => return Err(broken("an entry belongs to no section")),
         };
         let definition = self.optional()?.unwrap_or_default();
+        let marks_its_table = kind == "INDEX" && contains(definition, b"\nALTER TABLE ");
         let definition = std::str::from_utf8(definition).ok().map(str::to_owned);
         let (_drop, _copy) = (self.optional_text()?, self.optional_text()?);
         let (schema, tablespace) = (self.text()?, self.text()?);
@@ -213,7 +221,7 @@ impl<'a> Bytes<'a> {
         }
         // Where the entry's data is: a state and an offset.
         self.take(1 + self.offset_size)?;
-        Ok(Entry { id, class, oid, tag, kind, section, definition, schema, tablespace, owner, needs })
+        Ok(Entry { id, class, oid, tag, kind, section, definition, marks_its_table, schema, tablespace, owner, needs })
     }
 
     /// Oids are kept as text.

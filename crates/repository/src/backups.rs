@@ -26,7 +26,7 @@ pub struct Summary {
     pub finished: Timestamp,
     /// `snapshot`: all rows belong to one moment.
     pub consistency: String,
-    /// `full`: everything the source had.
+    /// `full`: everything the source had; `filtered`: what was asked for.
     pub scope: String,
     /// Streams (tables).
     pub streams: u64,
@@ -144,6 +144,19 @@ impl Repository {
         Ok(None)
     }
 
+    /// The newest full backup of a source, or the newest of any kind where there is no full one.
+    pub(crate) async fn latest_or_filtered(&self, source: &SourceName) -> Result<Option<Manifest>, Error> {
+        if let Some(full) = self.latest(source).await? {
+            return Ok(Some(full));
+        }
+        for (source, backup) in self.backup_ids(Some(source)).await?.into_iter().rev() {
+            if let Some(manifest) = self.manifest(&source, backup).await? {
+                return Ok(Some(manifest));
+            }
+        }
+        Ok(None)
+    }
+
     /// The backup that is meant, or an error that says what there is instead.
     pub async fn find(&self, selector: &Selector) -> Result<Manifest, Error> {
         let source = &selector.source;
@@ -168,6 +181,11 @@ impl Repository {
     }
 
     async fn nothing_of(&self, source: &SourceName) -> Result<Error, Error> {
+        if let Some(newest) = self.latest_or_filtered(source).await? {
+            let id = newest.header.backup;
+            let what = format!("there is no full backup of {source}; a part of it is in {source}@{id}");
+            return Ok(Error::NotFound { what });
+        }
         let mut others: Vec<String> =
             self.backup_ids(None).await?.into_iter().map(|(name, _)| name.to_string()).collect();
         others.dedup();

@@ -1,20 +1,30 @@
 //! Condemned objects: what a sweep has decided to delete.
 //!
 //! Owns the writer's side of the commit-and-sweep protocol: read the decisions before reusing anything, and once more
-//! before the commit. Promises that a writer which reused a condemned object never commits.
+//! before the commit. Promises that a writer which reused a condemned object never commits. A verification condemns what it
+//! found damaged in the same way; as it never says which sessions to wait for, no sweep deletes that.
 
-use crate::frame::{Frame, Kind};
+use crate::frame::{Frame, Kind, encode};
+use crate::upload::put_own;
 use crate::{Error, keys};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use store::Store;
+use ulid::Ulid;
 
 /// Names of condemned objects, as refs carry them.
 pub(crate) type Condemned = HashSet<String>;
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Open {
     objects: Vec<String>,
+}
+
+/// Writes a decision of its own.
+pub(crate) async fn write(store: &dyn Store, objects: &[String]) -> Result<(), Error> {
+    let open = serde_json::to_vec(&Open { objects: objects.to_vec() });
+    let open = open.map_err(|e| Error::Internal(format!("write a list of condemned objects: {e}")))?;
+    put_own(store, &keys::condemned(Ulid::generate())?, encode(Kind::Condemned, &open, b"")?).await
 }
 
 /// Reads every decision under `gc/`. Any trouble is an error: not knowing what is condemned means reusing nothing safely.

@@ -6,6 +6,7 @@
 use crate::{BackupId, ChunkId, Error, Hash, SessionId, SourceName};
 use serde::{Deserialize, Serialize};
 use store::{Key, Prefix};
+use ulid::Ulid;
 
 /// Which of the two content-addressed folders an object is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +135,11 @@ pub(crate) fn chunks_folder() -> Result<Prefix, Error> {
 
 pub(crate) fn gc_folder() -> Result<Prefix, Error> {
     prefix("gc/")
+}
+
+/// The list of condemned objects of a sweep, or of a verification.
+pub(crate) fn condemned(sweep: Ulid) -> Result<Key, Error> {
+    parse(format!("gc/{sweep}/condemned"))
 }
 
 /// Whether a key under `gc/` holds a sweep's list of condemned objects.

@@ -25,6 +25,7 @@ mod repo;
 mod session;
 mod unit;
 mod upload;
+mod verify;
 
 pub use backups::{Selector, Summary};
 pub use chunker::{Chunker, Sizes};
@@ -38,8 +39,9 @@ pub use list::{List, SegmentRecord};
 pub use manifest::{DocumentRecord, Manifest, ManifestHeader, Totals};
 pub use read::read_all;
 pub use repo::Repository;
-pub use session::{BeginOptions, Commit, Session};
+pub use session::{BeginOptions, Commit, Scope, Session};
 pub use unit::{SegmentRefs, UnitWriter};
+pub use verify::{Damage, Share, Verified};
 
 /// Where a chunk lies: see `docs/format.md`, "References".
 pub use keys::ChunkRef;

@@ -61,7 +61,7 @@ pub struct ManifestHeader {
     pub program: String,
     /// `snapshot`: all rows belong to one moment.
     pub consistency: String,
-    /// `full`: everything the source had.
+    /// `full`: everything the source had; `filtered`: what was asked for.
     pub scope: String,
     /// Sums.
     pub totals: Totals,

@@ -51,12 +51,32 @@ pub struct Commit {
     pub documents: Vec<(String, Vec<u8>)>,
     /// What was backed up, in the engine's words.
     pub about: serde_json::Value,
+    /// Whether this is everything the source had.
+    pub scope: Scope,
     /// Number of streams.
     pub streams: u64,
     /// Number of rows.
     pub rows: u64,
     /// Segment sizes for the next backup.
     pub boundaries: BTreeMap<String, u64>,
+}
+
+/// How much of its source a backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Full,
+    /// What was asked for: never the latest, restored by its id alone.
+    Filtered,
+}
+
+impl Scope {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Filtered => "filtered",
+        }
+    }
 }
 
 /// A writer at work.
@@ -200,7 +220,7 @@ impl Session {
             finished: self.started.saturating_add(passed).unwrap_or(self.started),
             program: self.options.program.clone(),
             consistency: "snapshot".to_owned(),
-            scope: "full".to_owned(),
+            scope: commit.scope.as_str().to_owned(),
             totals,
             lists,
             documents,
@@ -331,7 +351,8 @@ async fn previous(
     source: &SourceName,
     condemned: condemned::Condemned,
 ) -> Result<(Known, BTreeMap<String, u64>), Error> {
-    let latest = match repository.latest(source).await {
+    // A filtered backup is better than nothing, and worse than a full one that is older: most of what comes is in that.
+    let latest = match repository.latest_or_filtered(source).await {
         Ok(latest) => latest,
         Err(error @ (Error::Damaged { .. } | Error::Format { .. } | Error::NotFound { .. })) => {
             tracing::warn!(%error, "the last backup cannot be read; this one stores everything anew");

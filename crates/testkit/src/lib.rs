@@ -18,6 +18,7 @@
 mod background;
 pub mod data;
 mod docker;
+mod facts;
 pub mod faulty;
 pub mod job;
 pub mod proxy;
@@ -25,5 +26,6 @@ pub mod servers;
 mod skip;
 pub mod sql;
 
+pub use facts::{assert_same_facts, facts};
 pub use job::{Job, Outcome, Signal};
 pub use skip::skipped;

@@ -79,20 +79,22 @@ pub fn canonical_dump(server: &PostgresServer, db: &str) -> String {
 }
 
 /// A digest of the rows of every table and filled materialized view, in the order of their names: equal databases give
-/// equal text. Partitions and children count for themselves, so nothing is counted twice. Slow and simple on purpose
-/// (the server hashes the text of each row), and independent of the product's own digests.
+/// equal text, in whatever order their columns are. Partitions and children count for themselves, so nothing is counted
+/// twice. Slow and simple on purpose (the server hashes the text of each row), and independent of the product's digests.
 pub async fn content(url: &str) -> Vec<Row> {
     let client = connect(url).await;
     client.batch_execute("set time zone 'UTC'; set extra_float_digits = 3").await.expect("pin the settings");
-    let tables = "select format('%I.%I', n.nspname, c.relname) from pg_class c \
+    let tables = "select format('%I.%I', n.nspname, c.relname), (select coalesce(string_agg(format('%I', a.attname), ', ' \
+                  order by a.attname), '') from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 \
+                  and not a.attisdropped) from pg_class c \
                   join pg_namespace n on n.oid = c.relnamespace \
                   where c.relkind in ('r', 'm') and c.relpersistence <> 't' and c.relispopulated \
                   and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' order by 1";
     let mut all = Vec::new();
     for table in rows_on(&client, tables).await {
-        let name = table[0].clone().unwrap_or_default();
+        let (name, columns) = (table[0].clone().unwrap_or_default(), table[1].clone().unwrap_or_default());
         let digest = format!(
-            "select '{}', count(*), coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0) from only {name} t",
+            "select '{}', count(*), coalesce(sum(('x' || substr(md5(row({columns})::text), 1, 15))::bit(60)::bigint), 0) from only {name}",
             name.replace('\'', "''")
         );
         all.extend(rows_on(&client, &digest).await);

@@ -61,6 +61,9 @@ pub(crate) async fn run(
             }
         });
         let (name, outcome) = match name {
+            Ok(name) if kit.shutdown.token().is_cancelled() => {
+                (Some(name), Err(Failure::new(Exit::Interrupted, "stopped before this backup began")))
+            }
             Ok(name) => {
                 tracing::info!(database, %name, "backup begins");
                 let one = Box::pin(crate::one(args, kit, run, server.of_database(&database), name.clone(), repository));
@@ -78,9 +81,6 @@ pub(crate) async fn run(
             }
         };
         entries.push(Entry { database, name, ok: backup.is_some(), backup, left_out: None, failure });
-        if kit.shutdown.token().is_cancelled() {
-            break;
-        }
     }
     kit.progress.finish();
     kit.printer.print(&entries, |entries| report::all(entries, repository.location()))?;
@@ -89,12 +89,13 @@ pub(crate) async fn run(
 
 /// No database at all is a failure, too: somebody expects backups from this.
 fn conclude(kit: &Kit, entries: &[Entry], failures: Vec<(String, Failure)>) -> Result<(), Failure> {
-    if kit.shutdown.token().is_cancelled() {
-        return Err(Failure::new(Exit::Interrupted, "stopped before every database was backed up"));
-    }
     let made = entries.iter().filter(|entry| entry.ok).count();
     let tried = made + failures.len();
     let names = failures.iter().map(|(database, _)| database.as_str()).collect::<Vec<_>>().join(", ");
+    if kit.shutdown.token().is_cancelled() {
+        let what = format!("stopped; {} of {tried} databases were not backed up: {names}", tried - made);
+        return Err(Failure::new(Exit::Interrupted, what).hint("start it again"));
+    }
     match worst(failures) {
         Some(worst) => Err(worst.context(format!("{} of {tried} databases were not backed up: {names}", tried - made))),
         None if made == 0 => Err(Failure::new(Exit::NoInput, "the server has no database to back up")),

@@ -2,7 +2,7 @@
 
 use crate::limits;
 use clap::Args;
-use engine::GlobalsWanted;
+use engine::{Filter, GlobalsWanted};
 use jobkit::{RepoArgs, Secret};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,6 +47,21 @@ pub struct BackupArgs {
     /// Keep the hashes of the roles' passwords as well; takes a superuser, or pg_read_all_data
     #[arg(long)]
     pub globals_passwords: bool,
+    /// Back up only what is in this schema: a name, or a pattern with * and ?. May be repeated
+    #[arg(long, value_name = "SCHEMA")]
+    pub include_schema: Vec<String>,
+    /// Leave out what is in this schema. May be repeated
+    #[arg(long, value_name = "SCHEMA")]
+    pub exclude_schema: Vec<String>,
+    /// Back up only this table, with its partitions: a name or a pattern, of any schema when none is named. May be repeated
+    #[arg(long, value_name = "[SCHEMA.]TABLE")]
+    pub include_table: Vec<String>,
+    /// Leave this table out, with its partitions. May be repeated
+    #[arg(long, value_name = "[SCHEMA.]TABLE")]
+    pub exclude_table: Vec<String>,
+    /// Leave the rows of this table and its partitions out, and keep its definition. May be repeated
+    #[arg(long, value_name = "[SCHEMA.]TABLE")]
+    pub exclude_table_data: Vec<String>,
     /// Count every table once more in the same snapshot, and compare
     #[arg(long)]
     pub cross_count: bool,
@@ -56,6 +71,17 @@ pub struct BackupArgs {
 }
 
 impl BackupArgs {
+    /// Which part of the database is meant.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter {
+            include_schemas: self.include_schema.clone(),
+            exclude_schemas: self.exclude_schema.clone(),
+            include_tables: self.include_table.clone(),
+            exclude_tables: self.exclude_table.clone(),
+            exclude_table_data: self.exclude_table_data.clone(),
+        }
+    }
+
     /// What of the server's own is kept; asking for hashes is asking for roles.
     pub(crate) fn globals_wanted(&self) -> GlobalsWanted {
         match (self.globals, self.globals_passwords) {

@@ -19,7 +19,7 @@ use databases::Address;
 use engine::{About, Document, Source, SourceOptions};
 use jobkit::{Exit, Failure, Kit, Secret};
 use rate::Rate;
-use repository::{BeginOptions, Commit, Repository, Session, SourceName, Summary};
+use repository::{BeginOptions, Commit, Repository, Scope, Session, SourceName, Summary};
 use sink::Pace;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
@@ -27,6 +27,10 @@ use tokio::time::Instant;
 /// Makes one backup, or one of each database, and prints what it made.
 pub async fn run(args: BackupArgs, kit: Kit) -> Result<(), Failure> {
     let run = Run::new(&args);
+    if args.all_databases && !args.filter().is_empty() {
+        let what = "--all-databases backs up whole databases, and a filter was given";
+        return Err(Failure::new(Exit::Usage, what).hint("back the database that the filter is for up by itself"));
+    }
     let address = Address::parse(args.source.expose(), args.source_password.as_ref().map(Secret::expose))?;
     let name = match args.all_databases {
         true => None,
@@ -120,6 +124,7 @@ async fn copy(args: &BackupArgs, kit: &Kit, run: &Run, address: Address, session
         boundaries: session.boundaries().clone(),
         tools: args.tools.clone(),
         globals: args.globals_wanted(),
+        filter: args.filter(),
     };
     let source: Box<dyn Source> = address.open_source(&options).await?;
     let plan = source.plan().clone();
@@ -168,6 +173,7 @@ async fn commit(kit: &Kit, session: Session, copied: Copied) -> Result<Summary, 
         documents: copied.documents.into_iter().map(|document| (document.name, document.bytes)).collect(),
         about: serde_json::to_value(&copied.about)
             .map_err(|e| Failure::new(Exit::Internal, "describe the source").because(e))?,
+        scope: if copied.about.filter.is_empty() { Scope::Full } else { Scope::Filtered },
         streams: copied.streams,
         boundaries: copied.boundaries,
     };

@@ -30,6 +30,8 @@ enum Command {
     List(commands::list::ListArgs),
     /// Show one backup, table by table
     Show(commands::show::ShowArgs),
+    /// Read what backups are made of, and name what is damaged or missing
+    Verify(commands::verify::VerifyArgs),
     /// Bring a backup into a new database, or into the place of one that is marked for that, and prove it
     Restore(restore::RestoreArgs),
     /// Mark a database as one that restores may replace, or as production, which they never do
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
             Command::Backup(args) => backup::run(args, kit).await,
             Command::List(args) => commands::list::run(args, kit).await,
             Command::Show(args) => commands::show::run(args, kit).await,
+            Command::Verify(args) => commands::verify::run(args, kit).await,
             Command::Restore(args) => restore::run(args, kit).await,
             Command::Mark(args) => commands::mark::run(args, kit).await,
             Command::Rollback(args) => commands::rollback::run(args, kit).await,

@@ -1,7 +1,8 @@
 //! The options of a restore.
 
 use clap::{Args, ValueEnum};
-use jobkit::{RepoArgs, Secret};
+use engine::Filter;
+use jobkit::{Exit, Failure, RepoArgs, Secret};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -40,6 +41,12 @@ pub struct RestoreArgs {
     /// Password for the target; better given in LONGSHORE_TARGET_PASSWORD_FILE than on the command line
     #[arg(long, value_name = "PASSWORD")]
     pub target_password: Option<Secret>,
+    /// Restore only this table, with its partitions, into the target, which stays: a name or a pattern. May be repeated
+    #[arg(long, value_name = "[SCHEMA.]TABLE")]
+    pub only_table: Vec<String>,
+    /// Restore only this schema, with all that is in it, into the target, which stays. May be repeated
+    #[arg(long, value_name = "SCHEMA")]
+    pub only_schema: Vec<String>,
     /// What to do with a database of that name [default: swap when it holds anything, else fresh]
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
@@ -70,4 +77,36 @@ pub struct RestoreArgs {
     /// Folder of the vendor's tools (pg_restore) [default: the usual places]
     #[arg(long, value_name = "FOLDER")]
     pub tools: Option<PathBuf>,
+}
+
+impl RestoreArgs {
+    /// Which part is meant; empty for everything.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] when an option is given besides that is about the database as a whole.
+    pub(crate) fn part(&self) -> Result<Filter, Failure> {
+        let part = Filter {
+            include_tables: self.only_table.clone(),
+            include_schemas: self.only_schema.clone(),
+            ..Filter::default()
+        };
+        let others = [
+            ("--mode", self.mode.is_some()),
+            ("--before-swap", !self.before_swap.is_empty()),
+            ("--drop-old", self.drop_old),
+            ("--create-missing-roles", self.create_missing_roles),
+        ];
+        match others.iter().find(|(_, given)| *given && !part.is_empty()) {
+            None => Ok(part),
+            Some((option, _)) => Err(Failure::new(Exit::Usage, format!("{option} is not for a part of a backup"))
+                .hint(
+                    "with --only-table or --only-schema the target stays what it is, and gets what it does not have",
+                )),
+        }
+    }
+
+    /// Connections that load: a part is one transaction, and so one connection.
+    pub(crate) fn loaders(&self) -> usize {
+        if self.only_table.is_empty() && self.only_schema.is_empty() { usize::from(self.workers) } else { 1 }
+    }
 }

@@ -14,9 +14,10 @@ mod scripts;
 pub use args::{Mode, Proof, RestoreArgs};
 
 use databases::Address;
-use engine::{Document, Target, TargetOptions};
+use engine::{Document, StreamName, Target, TargetOptions};
 use jobkit::{Exit, Failure, Kit, Secret};
 use repository::{List, Manifest, Repository};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use ulid::Ulid;
 
@@ -28,17 +29,19 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
     let begun = Instant::now();
     let address = Address::parse(args.target.expose(), args.target_password.as_ref().map(Secret::expose))?;
     let selector = args.from.parse::<repository::Selector>().map_err(Failure::from)?;
+    let part = args.part()?;
     let before_publish = scripts::read(&args.before_swap)?;
     kit.progress.stage("open the repository");
     let repository = args.repo.open().await?;
     let manifest = repository.find(&selector).await?;
-    let backup = Backup::read(&repository, manifest).await?;
+    let mut backup = Backup::read(&repository, manifest).await?;
     kit.progress.stage("check the target");
     let options = TargetOptions {
         mode: args.mode.map(|mode| match mode {
             Mode::Fresh => engine::Mode::Fresh,
             Mode::Swap => engine::Mode::Swap,
         }),
+        part,
         before_publish,
         drop_old: args.drop_old,
         target_is_a_clone: args.target_is_a_clone,
@@ -51,6 +54,9 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
         tools: args.tools.clone(),
     };
     let mut target = address.open_target(&backup.documents, options).await?;
+    if let Some(streams) = target.streams() {
+        backup.keep(&streams);
+    }
     let stopped = kit.shutdown.token().clone();
     let outcome = tokio::select! {
         biased;
@@ -95,12 +101,24 @@ impl Backup {
         Ok(backup)
     }
 
+    /// Leaves out what is not restored. What is left is proven as everything would be.
+    fn keep(&mut self, streams: &BTreeSet<StreamName>) {
+        for list in &mut self.lists {
+            list.segments.retain(|segment| streams.contains(&StreamName::new(&segment.stream)));
+        }
+        let left = || self.lists.iter().flat_map(|list| &list.segments);
+        let rows = left().filter_map(|segment| load::digest_of(segment).ok()).map(|digest| digest.rows).sum();
+        let bytes = left().map(|segment| segment.bytes).sum();
+        let totals = &mut self.manifest.header.totals;
+        (totals.rows, totals.bytes) = (rows, bytes);
+    }
+
     /// The lists must say what the manifest says: a list that was left out would be a table that is left out. Segments
     /// come in order and none twice, and each has as many bytes as its chunks.
     fn assert_totals(&self) -> Result<(), Failure> {
         let wrong = |what: String| Err(Failure::new(Exit::Data, what).hint("restore another backup"));
         let (mut segments, mut rows, mut bytes) = (0, 0, 0);
-        let mut streams = std::collections::BTreeSet::new();
+        let mut streams = BTreeSet::new();
         let mut last: Option<(&str, u64)> = None;
         for (list, segment) in
             self.lists.iter().flat_map(|list| list.segments.iter().map(move |segment| (list, segment)))
@@ -137,20 +155,23 @@ async fn restore(
 ) -> Result<Proven, Failure> {
     kit.progress.stage("make the schema");
     let mut notes = target.prepare().await?;
+    if backup.manifest.header.scope != "full" {
+        notes.insert(0, format!("{} is of a part of its source only; `longshore show` says which", backup.name));
+    }
     for note in &notes {
         tracing::info!("{note}");
     }
     kit.progress.stage("load rows, build indexes");
     kit.progress.set_total(backup.manifest.header.totals.bytes, backup.manifest.header.totals.rows);
-    let units = load::units(&backup.lists, usize::from(args.workers));
-    load::run(target, repository, &backup.name, units, usize::from(args.workers), &kit.progress).await?;
+    let units = load::units(&backup.lists, args.loaders());
+    load::run(target, repository, &backup.name, units, args.loaders(), &kit.progress).await?;
     kit.progress.stage("add constraints, gather statistics");
     target.complete().await?;
     kit.progress.stage(match args.prove {
         Proof::Counts => "count rows",
         Proof::Content => "read everything back and compare",
     });
-    let verdicts = proof::prove(target, &backup.lists, args.prove, usize::from(args.workers), &kit.progress).await?;
+    let verdicts = proof::prove(target, &backup.lists, args.prove, args.loaders(), &kit.progress).await?;
     if !args.before_swap.is_empty() {
         kit.progress.stage("run what comes before the swap");
         notes.extend(target.before_publish().await?);

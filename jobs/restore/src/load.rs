@@ -85,6 +85,21 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let chunks = || Chunks { repository: repository.clone(), backup: backup.to_owned(), progress: progress.clone() };
     let units = load_first(target, units, &chunks()).await?;
+    let last = target.last();
+    let (last, units): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| last.contains(&unit.stream));
+    for units in [units, last].into_iter().filter(|units| !units.is_empty()) {
+        load_and_build(target, units, workers, &chunks).await?;
+    }
+    Ok(())
+}
+
+/// Loads units over up to `workers` connections, whoever comes first, and builds what can be built of their tables.
+async fn load_and_build(
+    target: &dyn Target,
+    units: Vec<Unit>,
+    workers: usize,
+    chunks: impl Fn() -> Chunks,
+) -> Result<(), Failure> {
     let schedule = Schedule::new(units, |stream| target.builds(stream));
     let workers = workers.min(schedule.most_workers());
     let shared = Arc::new(Shared { schedule: Mutex::new(schedule), changed: Notify::new() });

@@ -140,6 +140,9 @@ fn switches_take_true_and_false() {
 #[test]
 fn lists_are_separated_by_commas_in_variables_only() {
     assert_eq!(backup(&[("LONGSHORE_EXCLUDE", "a, b,,c")], "backup --source x").exclude, ["a", "b", "c"]);
+    let lines = "a.b\n  \"c, d\".\"e\nf\",\n\ng\n";
+    assert_eq!(backup(&[("LONGSHORE_EXCLUDE", lines)], "backup --source x").exclude, ["a.b", "\"c, d\".\"e\nf\"", "g"]);
+    assert_eq!(backup(&[("LONGSHORE_EXCLUDE", "5\" disk,b")], "backup --source x").exclude, ["5\" disk", "b"]);
     let vars = [("LONGSHORE_EXCLUDE", "a")];
     assert_eq!(backup(&vars, "backup --source x --exclude b,c --exclude d").exclude, ["b,c", "d"]);
     assert_eq!(backup(&[("LONGSHORE_SOURCE", "mongodb://a,b/db")], "backup").source, "mongodb://a,b/db");

@@ -102,8 +102,13 @@ impl PostgresServer {
 
     /// A fresh, empty database, dropped with the returned value.
     pub async fn create_database(self: &Arc<Self>) -> TestDatabase {
+        self.create_database_with("").await
+    }
+
+    /// The same with what may follow `CREATE DATABASE name`: an encoding, a template.
+    pub async fn create_database_with(self: &Arc<Self>, options: &str) -> TestDatabase {
         let name = unique_name("test", '_');
-        sql::exec(&self.url("postgres"), &format!("create database {name}")).await;
+        sql::exec(&self.url("postgres"), &format!("create database {name} {options}")).await;
         TestDatabase { server: Arc::clone(self), name }
     }
 
@@ -137,6 +142,19 @@ impl PostgresServer {
     /// The command's standard error.
     pub fn exec(&self, command: &[&str]) -> Result<String, String> {
         self.container.exec("postgres", command)
+    }
+
+    /// Writes an extension's two files where the server looks for them; overwrites them.
+    ///
+    /// # Panics
+    /// When the image keeps its extensions elsewhere.
+    pub fn install_extension(&self, name: &str, control: &str, script: &str) {
+        let folder = format!("/usr/share/postgresql/{}/extension", self.version);
+        for (file, text) in [(format!("{name}.control"), control), (format!("{name}--1.0.sql"), script)] {
+            let path = format!("{folder}/{file}");
+            let write = ["sh", "-c", "printf '%s' \"$1\" >\"$2\"", "sh", text, &path];
+            self.exec_as_root(&write).unwrap_or_else(|error| panic!("write {path}: {error}"));
+        }
     }
 
     /// The same as root: for files that only root may write, such as an extension's.

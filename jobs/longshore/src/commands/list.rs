@@ -38,6 +38,7 @@ pub async fn run(args: ListArgs, kit: Kit) -> Result<(), Failure> {
             ("READ", Align::Right),
             ("STORED", Align::Right),
             ("ADDED", Align::Right),
+            ("SCOPE", Align::Left),
         ];
         text_table(&columns, summaries.iter().map(|summary| line(summary, now)))
     })
@@ -56,5 +57,6 @@ fn line(summary: &Summary, now: jiff::Timestamp) -> Vec<String> {
         bytes(summary.bytes),
         bytes(summary.stored_bytes),
         bytes(summary.added_bytes),
+        summary.scope.clone(),
     ]
 }

@@ -7,3 +7,4 @@ pub mod list;
 pub mod mark;
 pub mod rollback;
 pub mod show;
+pub mod verify;

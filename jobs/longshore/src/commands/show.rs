@@ -100,6 +100,9 @@ fn text(shown: &Shown, manifest: &Manifest) -> String {
         ),
         ("written by", shown.program.clone()),
     ];
+    if summary.scope != "full" {
+        facts.push(("scope", format!("{}: not all of the database; restored by its id only", summary.scope)));
+    }
     if let Some(globals) = about.get("globals").and_then(|value| value.as_str()) {
         let hashes = if globals == "with_passwords" { "with hashes of passwords" } else { "without passwords" };
         facts.push(("globals", format!("the server's roles, {hashes}")));

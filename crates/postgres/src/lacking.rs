@@ -1,0 +1,168 @@
+//! What a part of a database needs and does not hold.
+//!
+//! Owns finding it at the source, where the server knows what depends on what: types, functions, sequences and extensions that
+//! kept tables use and that the vendor's dump of a part leaves out; schemas that it does not make; foreign keys to tables
+//! that are not there. Promises that each is named in a note of the backup, so that nobody finds out on the day of the
+//! restore, and that a restore knows which entries of the archive cannot be made. Refuses to fetch them: a part is a part.
+
+use crate::catalog::Catalog;
+use crate::failure::from_postgres;
+use crate::filter::{Extent, MOST_NOTED};
+use crate::quote::shown;
+use crate::standby::listed;
+use crate::toc::{Contents, Entry};
+use engine::Error;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use tokio_postgres::Client;
+
+/// Oid of `pg_constraint` in every PostgreSQL.
+const PG_CONSTRAINT: u32 = 2606;
+
+/// What a restore must know of a filtered backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lacking {
+    /// Schemas that things in the archive are in, and that it does not make.
+    pub schemas: Vec<String>,
+    /// Foreign keys, by their oid at the source, to tables that are not in the backup.
+    pub foreign_keys: Vec<u32>,
+}
+
+/// Looks at what is needed. `kept` are relations, `schemas` those whose other objects are in the dump.
+pub(crate) async fn read(
+    client: &Client,
+    extent: Extent,
+    kept: &BTreeSet<u32>,
+    schemas: &BTreeSet<String>,
+) -> Result<(Lacking, Vec<String>), Error> {
+    let (foreign_keys, keys) = foreign_keys(client, kept).await?;
+    let needed = objects(client, extent, kept, schemas).await?;
+    let missing = missing_schemas(client, extent, kept, schemas).await?;
+    let mut notes = Vec::new();
+    let mut note = |what: &str, names: &[String]| {
+        if !names.is_empty() {
+            notes.push(format!("{what}: {}", listed(names, MOST_NOTED)));
+        }
+    };
+    note("left out at a restore: foreign keys to tables that are not in this backup", &keys);
+    note("needed by what is in this backup, and not in it", &needed);
+    if extent != Extent::Rest && has_large_objects(client).await? {
+        notes.push("left out: large objects, which belong to no schema".to_owned());
+    }
+    Ok((Lacking { schemas: missing, foreign_keys }, notes))
+}
+
+async fn foreign_keys(client: &Client, kept: &BTreeSet<u32>) -> Result<(Vec<u32>, Vec<String>), Error> {
+    let sql = "SELECT k.oid, k.conname::text, k.conrelid, k.confrelid, n.nspname::text, c.relname::text \
+         FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY 5, 6, 2";
+    let rows = client.query(sql, &[]).await.map_err(from_postgres("look for foreign keys"))?;
+    let lost = rows.iter().filter(|row| kept.contains(&row.get(2)) && !kept.contains(&row.get(3)));
+    let lost = lost
+        .map(|row| (row.get::<_, u32>(0), format!("{} of {}", row.get::<_, String>(1), shown(row.get(4), row.get(5)))));
+    Ok(lost.unzip())
+}
+
+/// Types, functions, collations and sequences that something in the part refers to, and that are not in it.
+async fn objects(
+    client: &Client,
+    extent: Extent,
+    kept: &BTreeSet<u32>,
+    schemas: &BTreeSet<String>,
+) -> Result<Vec<String>, Error> {
+    let sql = "WITH kept AS (SELECT unnest($1::oid[]) AS oid), \
+         inside AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ANY ($2::text[])), \
+         parts(class, oid) AS ( \
+         SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, oid FROM kept \
+         UNION ALL SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, indexrelid FROM pg_catalog.pg_index WHERE indrelid IN (SELECT oid FROM kept) \
+         UNION ALL SELECT 'pg_catalog.pg_attrdef'::pg_catalog.regclass, oid FROM pg_catalog.pg_attrdef WHERE adrelid IN (SELECT oid FROM kept) \
+         UNION ALL SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, oid FROM pg_catalog.pg_constraint \
+         WHERE conrelid IN (SELECT oid FROM kept) AND contype <> 'f' \
+         UNION ALL SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, oid FROM pg_catalog.pg_trigger WHERE tgrelid IN (SELECT oid FROM kept) AND NOT tgisinternal \
+         UNION ALL SELECT 'pg_catalog.pg_rewrite'::pg_catalog.regclass, oid FROM pg_catalog.pg_rewrite WHERE ev_class IN (SELECT oid FROM kept) \
+         UNION ALL SELECT 'pg_catalog.pg_policy'::pg_catalog.regclass, oid FROM pg_catalog.pg_policy WHERE polrelid IN (SELECT oid FROM kept) \
+         UNION ALL SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, oid FROM pg_catalog.pg_proc WHERE pronamespace IN (SELECT oid FROM inside) \
+         UNION ALL SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, oid FROM pg_catalog.pg_type WHERE typnamespace IN (SELECT oid FROM inside) AND typtype IN ('d', 'r')), \
+         needed AS (SELECT DISTINCT d.refclassid AS class, d.refobjid AS oid FROM parts p JOIN pg_catalog.pg_depend d \
+         ON d.classid = p.class AND d.objid = p.oid WHERE d.refobjid >= 16384 AND d.deptype IN ('n', 'a') \
+         AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)), \
+         found(class, oid, schema, relation) AS ( \
+         SELECT n.class, coalesce(e.oid, t.oid), t.typnamespace, coalesce(c.oid, 0) FROM needed n JOIN pg_catalog.pg_type t \
+         ON n.class = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = n.oid \
+         LEFT JOIN pg_catalog.pg_type e ON t.typelem <> 0 AND t.typlen = -1 AND e.oid = t.typelem \
+         LEFT JOIN pg_catalog.pg_class c ON c.oid = coalesce(e.typrelid, t.typrelid) AND c.relkind <> 'c' \
+         UNION ALL SELECT n.class, p.oid, p.pronamespace, 0 FROM needed n JOIN pg_catalog.pg_proc p \
+         ON n.class = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = n.oid \
+         UNION ALL SELECT n.class, k.oid, k.collnamespace, 0 FROM needed n JOIN pg_catalog.pg_collation k \
+         ON n.class = 'pg_catalog.pg_collation'::pg_catalog.regclass AND k.oid = n.oid \
+         UNION ALL SELECT n.class, c.oid, c.relnamespace, c.oid FROM needed n JOIN pg_catalog.pg_class c \
+         ON n.class = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = n.oid AND c.relkind NOT IN ('i', 'I', 'c') \
+         UNION ALL SELECT n.class, o.oid, o.opcnamespace, 0 FROM needed n JOIN pg_catalog.pg_opclass o \
+         ON n.class = 'pg_catalog.pg_opclass'::pg_catalog.regclass AND o.oid = n.oid) \
+         SELECT DISTINCT coalesce('extension ' || x.extname, pg_catalog.pg_describe_object(f.class, f.oid, 0)), \
+         x.extname IS NOT NULL, f.schema IN (SELECT oid FROM inside), f.relation FROM found f \
+         LEFT JOIN pg_catalog.pg_depend d ON d.classid = f.class AND d.objid = f.oid AND d.objsubid = 0 AND d.deptype = 'e' \
+         LEFT JOIN pg_catalog.pg_extension x ON x.oid = d.refobjid ORDER BY 1";
+    let kept_oids: Vec<u32> = kept.iter().copied().collect();
+    let inside: Vec<&str> = schemas.iter().map(String::as_str).collect();
+    let rows = client.query(sql, &[&kept_oids, &inside]).await.map_err(from_postgres("look what the part needs"))?;
+    let lacks = |row: &&tokio_postgres::Row| match (row.get(1), row.get::<_, u32>(3)) {
+        (true, _) => extent != Extent::Rest,
+        (false, 0) => !row.get::<_, bool>(2),
+        (false, relation) => !kept.contains(&relation),
+    };
+    let mut names: Vec<String> = rows.iter().filter(lacks).map(|row| row.get(0)).collect();
+    names.dedup();
+    Ok(names)
+}
+
+/// Schemas of kept relations, and those that extensions in the dump are made in.
+async fn missing_schemas(
+    client: &Client,
+    extent: Extent,
+    kept: &BTreeSet<u32>,
+    schemas: &BTreeSet<String>,
+) -> Result<Vec<String>, Error> {
+    let sql = "SELECT DISTINCT n.nspname::text FROM pg_catalog.pg_namespace n WHERE n.nspname <> ALL ($2::text[]) \
+         AND n.nspname !~ '^pg_' AND (n.oid IN (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = ANY ($1::oid[])) \
+         OR $3 AND n.oid IN (SELECT extnamespace FROM pg_catalog.pg_extension)) ORDER BY 1";
+    let kept: Vec<u32> = kept.iter().copied().collect();
+    let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
+    let rows = client.query(sql, &[&kept, &schemas, &(extent == Extent::Rest)]).await;
+    Ok(rows.map_err(from_postgres("look for schemas that the part needs"))?.iter().map(|row| row.get(0)).collect())
+}
+
+async fn has_large_objects(client: &Client) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
+    Ok(client.query_one(sql, &[]).await.map_err(from_postgres("look for large objects"))?.get(0))
+}
+
+/// Entries of a filtered backup's archive that cannot be made: foreign keys to what is not there, attachments to a
+/// partitioned table that is not there, and the schema that every database has. With a note on each but the last.
+pub(crate) fn unmakeable(contents: &Contents, catalog: &Catalog) -> (BTreeSet<i32>, Vec<String>) {
+    let Some(lacking) = &catalog.lacking else { return (BTreeSet::new(), Vec::new()) };
+    let by_id = contents.by_id();
+    // Both sides of an attachment are needed, if they are there.
+    let two = |entry: &Entry, kinds: &[&str]| {
+        let of_kind = |id: &&i32| by_id.get(id).is_some_and(|need| kinds.contains(&need.kind.as_str()));
+        entry.needs.iter().filter(of_kind).collect::<BTreeSet<_>>().len() >= 2
+    };
+    let attached_to_nothing = |entry: &Entry| entry.kind == "TABLE ATTACH" && !two(entry, &["TABLE"]);
+    let index_to_nothing = |entry: &Entry| entry.kind == "INDEX ATTACH" && !two(entry, &["INDEX", "CONSTRAINT"]);
+    let key_to_nothing = |entry: &Entry| entry.class == PG_CONSTRAINT && lacking.foreign_keys.contains(&entry.oid);
+    let (mut out, mut notes) = (BTreeSet::new(), Vec::new());
+    for entry in &contents.entries {
+        if attached_to_nothing(entry) || key_to_nothing(entry) {
+            notes.push(format!("left out, because the backup is of a part: {}", entry.shown()));
+        } else if !(index_to_nothing(entry) || entry.kind == "SCHEMA" && entry.tag == "public") {
+            continue;
+        }
+        out.insert(entry.id);
+    }
+    // What is said about something that is not made is not said.
+    let about = |entry: &&Entry| entry.kind == "COMMENT" && entry.tag.starts_with("CONSTRAINT ");
+    let comments = contents.entries.iter().filter(about).filter(|entry| entry.needs.iter().any(|id| out.contains(id)));
+    let comments: Vec<i32> = comments.map(|entry| entry.id).collect();
+    out.extend(comments);
+    (out, notes)
+}

@@ -1,0 +1,296 @@
+//! Verifying: is everything that backups refer to there, and is it what was written?
+//!
+//! Owns reading manifests, lists and chunks for no other purpose than to check them, and the account of what is wrong.
+//! Promises that each stored chunk is read once however many backups share it, that damage is named by object together with
+//! every backup it hurts, and that one damaged object does not hide the next. Needs no key: what it compares are the stored
+//! bytes' hashes, and the content's where it is not sealed. Memory: 16 bytes per chunk, and the chunks in flight.
+//!
+//! What cannot be read because the store fails is an error, not damage: a verification that could not look has no result.
+
+use crate::condemned;
+use crate::{BackupId, ChunkRef, Error, Hash, List, Manifest, ObjectKind, Repository, SourceName};
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// Chunks read and checked at the same time: with the largest chunks some 128 MiB.
+const READERS: usize = 8;
+/// Lists read ahead of their chunks.
+const LISTS_AHEAD: usize = 2;
+/// Most damaged objects that are named; the number of all is given.
+const MOST_NAMED: usize = 1000;
+
+/// A backup, as `source@id`.
+type Name = String;
+
+/// How much to read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share {
+    /// Of the chunks: more than 0, at most 1. Manifests and lists are always read.
+    pub of_chunks: f64,
+    /// Which ones: another seed chooses others.
+    pub seed: u64,
+}
+
+impl Share {
+    /// Everything.
+    pub const ALL: Self = Self { of_chunks: 1.0, seed: 0 };
+
+    fn contains(&self, chunk: u64) -> bool {
+        // 53 bits make a number in 0..1 that is as even as the hash is.
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+        let draw = (mix(chunk ^ self.seed) >> 11) as f64 / (1_u64 << 53) as f64;
+        self.of_chunks >= 1.0 || draw < self.of_chunks
+    }
+}
+
+/// One damaged or missing object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// Its key.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// The backups that cannot be restored without it, sorted.
+    pub backups: BTreeSet<Name>,
+}
+
+/// What was looked at, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct Verified {
+    /// Backups whose manifest, lists and chosen chunks were read.
+    pub backups: u64,
+    /// Of these, the ones that nothing damaged hurts.
+    pub intact_backups: u64,
+    /// Distinct lists read.
+    pub lists: u64,
+    /// Distinct chunks read.
+    pub chunks: u64,
+    /// Distinct chunks that there are.
+    pub chunks_in_all: u64,
+    /// Bytes of the chunks that were read, as stored.
+    pub stored_bytes: u64,
+    /// Damaged and missing objects: how many.
+    pub damaged: u64,
+    /// The first of them.
+    pub damage: Vec<Damage>,
+    /// Objects that the next backup will store again instead of reusing them.
+    pub condemned: u64,
+}
+
+/// What is known while it goes on.
+#[derive(Default)]
+struct Findings {
+    /// What is wrong, by the object's key.
+    wrong: BTreeMap<String, (String, BTreeSet<Name>)>,
+    seen: HashSet<u64>,
+    result: Verified,
+}
+
+impl Findings {
+    /// Notes damage; any other error ends the verification.
+    fn note(&mut self, error: Error, backups: impl IntoIterator<Item = Name>) -> Result<(), Error> {
+        let (object, what) = match error {
+            Error::Damaged { object, what } => (object, what),
+            Error::Missing { object, .. } => (object, "it is missing".to_owned()),
+            other => return Err(other),
+        };
+        self.wrong.entry(object).or_insert_with(|| (what, BTreeSet::new())).1.extend(backups);
+        Ok(())
+    }
+
+    /// Whether a chunk has not been seen before.
+    fn is_new(&mut self, chunk: &ChunkRef) -> Option<u64> {
+        let hash = Hash::of(format!("{}\0{}", chunk.object, chunk.offset).as_bytes());
+        let short = hash.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        self.seen.insert(short).then_some(short)
+    }
+}
+
+/// A list, and whose it is.
+struct Owned {
+    list: ChunkRef,
+    backups: Vec<Name>,
+}
+
+impl Repository {
+    /// Reads everything that these backups refer to, or a share of it. `step` is told of each chunk's stored bytes.
+    ///
+    /// # Errors
+    /// The store's, and those of objects that a newer version wrote or that are sealed. Damage is no error: it is the result.
+    pub async fn verify(
+        &self,
+        backups: &[(SourceName, BackupId)],
+        share: Share,
+        step: &(dyn Fn(u64) + Sync),
+    ) -> Result<Verified, Error> {
+        let mut findings = Findings::default();
+        let (lists, documents) = self.manifests_of(backups, &mut findings).await?;
+        findings.result.lists = lists.len() as u64;
+        self.chunks_of(&documents, share, step, &mut findings).await?;
+        let mut read = stream::iter(&lists)
+            .map(|owned| async move { (owned, self.read_list(&owned.list, "a backup").await) })
+            .buffered(LISTS_AHEAD);
+        while let Some((owned, list)) = read.next().await {
+            match list {
+                Ok(List { refs, .. }) => {
+                    let refs: Vec<_> = refs.into_iter().map(|chunk| (chunk, owned.backups.clone())).collect();
+                    self.chunks_of(&refs, share, step, &mut findings).await?;
+                }
+                Err(error) => findings.note(error, owned.backups.iter().cloned())?,
+            }
+        }
+        drop(read);
+        self.all_users(&lists, &documents, &mut findings).await?;
+        Ok(conclude(findings))
+    }
+
+    /// Makes the next backup store damaged chunks again instead of reusing them. Nothing is deleted.
+    ///
+    /// # Errors
+    /// The store's: whoever verifies may not be allowed to write.
+    pub async fn condemn(&self, verified: &mut Verified) -> Result<(), Error> {
+        let name = |object: &str| object.rsplit('/').next().map(str::to_owned);
+        let chunks = verified.damage.iter().filter(|damage| damage.object.starts_with("chunks/"));
+        let names: BTreeSet<String> = chunks.filter_map(|damage| name(&damage.object)).collect();
+        let known = condemned::read(self.store.as_ref()).await?;
+        let new: Vec<String> = names.into_iter().filter(|name| !known.contains(name)).collect();
+        verified.condemned = new.len() as u64;
+        if new.is_empty() { Ok(()) } else { condemned::write(self.store.as_ref(), &new).await }
+    }
+
+    /// The lists of all manifests, each once, and the chunks of their documents.
+    async fn manifests_of(
+        &self,
+        backups: &[(SourceName, BackupId)],
+        findings: &mut Findings,
+    ) -> Result<(Vec<Owned>, Vec<(ChunkRef, Vec<Name>)>), Error> {
+        let mut manifests = stream::iter(backups)
+            .map(|(source, backup)| async move { (format!("{source}@{backup}"), self.manifest(source, *backup).await) })
+            .buffered(READERS);
+        let mut lists: BTreeMap<String, Owned> = BTreeMap::new();
+        let mut documents = Vec::new();
+        while let Some((name, manifest)) = manifests.next().await {
+            let Manifest { header, .. } = match manifest {
+                Ok(None) => continue,
+                Ok(Some(manifest)) => manifest,
+                Err(error) => {
+                    findings.result.backups += 1;
+                    findings.note(error, [name])?;
+                    continue;
+                }
+            };
+            findings.result.backups += 1;
+            for list in header.lists {
+                let owned = lists.entry(list.object.clone()).or_insert(Owned { list, backups: Vec::new() });
+                owned.backups.push(name.clone());
+            }
+            let refs = header.documents.into_iter().flat_map(|document| document.refs);
+            documents.extend(refs.map(|chunk| (chunk, vec![name.clone()])));
+        }
+        Ok((lists.into_values().collect(), documents))
+    }
+
+    /// Reads the chunks that nobody has read yet and that the share contains.
+    async fn chunks_of(
+        &self,
+        refs: &[(ChunkRef, Vec<Name>)],
+        share: Share,
+        step: &(dyn Fn(u64) + Sync),
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        let mut chosen = Vec::new();
+        for (chunk, backups) in refs {
+            let Some(short) = findings.is_new(chunk) else { continue };
+            findings.result.chunks_in_all += 1;
+            if share.contains(short) {
+                chosen.push((chunk, backups));
+            }
+        }
+        let mut reads = stream::iter(chosen)
+            .map(|(chunk, backups)| async move {
+                let read = self.read_chunk(chunk, "a backup").await.map(drop);
+                (chunk, backups, read)
+            })
+            .buffer_unordered(READERS);
+        while let Some((chunk, backups, read)) = reads.next().await {
+            findings.result.chunks += 1;
+            findings.result.stored_bytes += chunk.stored_len;
+            step(chunk.stored_len);
+            if let Err(error) = read {
+                findings.note(error, backups.iter().cloned())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds every backup that a damaged chunk hurts: it was noted for the first that named it only.
+    async fn all_users(
+        &self,
+        lists: &[Owned],
+        documents: &[(ChunkRef, Vec<Name>)],
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        if findings.wrong.is_empty() {
+            return Ok(());
+        }
+        let mut users: HashMap<String, BTreeSet<Name>> = HashMap::new();
+        let mut note = |chunk: &ChunkRef, backups: &[Name]| -> Result<(), Error> {
+            let key = chunk.key(ObjectKind::Chunk)?.to_string();
+            if findings.wrong.contains_key(&key) {
+                users.entry(key).or_default().extend(backups.iter().cloned());
+            }
+            Ok(())
+        };
+        for (chunk, backups) in documents {
+            note(chunk, backups)?;
+        }
+        for owned in lists {
+            // Lists that cannot be read are in the account already.
+            let Ok(list) = self.read_list(&owned.list, "a backup").await else { continue };
+            list.refs.iter().try_for_each(|chunk| note(chunk, &owned.backups))?;
+        }
+        for (object, backups) in users {
+            if let Some((_, hurt)) = findings.wrong.get_mut(&object) {
+                hurt.extend(backups);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn conclude(findings: Findings) -> Verified {
+    let mut result = findings.result;
+    let hurt: BTreeSet<&Name> = findings.wrong.values().flat_map(|(_, backups)| backups).collect();
+    result.intact_backups = result.backups.saturating_sub(hurt.len() as u64);
+    result.damaged = findings.wrong.len() as u64;
+    let damage = findings.wrong.into_iter().take(MOST_NAMED);
+    result.damage = damage.map(|(object, (what, backups))| Damage { object, what, backups }).collect();
+    result
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): neighbouring seeds choose unlike chunks.
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_share_is_about_as_large_as_it_says_and_another_seed_chooses_others() {
+        let chosen = |of_chunks, seed| -> HashSet<u64> {
+            (0..10_000_u64).filter(|chunk| Share { of_chunks, seed }.contains(mix(*chunk))).collect()
+        };
+        for (share, expected) in [(0.01, 100_usize), (0.05, 500), (0.5, 5000)] {
+            let seen = chosen(share, 7).len();
+            assert!(seen.abs_diff(expected) < expected / 2 + 20, "{share}: {seen}");
+        }
+        assert_eq!(chosen(1.0, 7).len(), 10_000);
+        assert_ne!(chosen(0.05, 1), chosen(0.05, 2));
+    }
+}

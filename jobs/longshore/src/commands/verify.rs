@@ -1,0 +1,162 @@
+//! `longshore verify`: is everything that the backups need there, and undamaged?
+
+use clap::Args;
+use jobkit::format::{bytes, count};
+use jobkit::{Exit, Failure, Kit, RepoArgs};
+use repository::{BackupId, Damage, Repository, Share, SourceName, Verified};
+use serde::Serialize;
+use std::str::FromStr;
+
+/// Backups that one damaged object's line names; how many more there are is said.
+const MOST_BACKUPS: usize = 5;
+
+/// Options of `verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    repo: RepoArgs,
+    /// One backup: NAME for the newest, NAME@ID or the beginning of an ID; all backups without it
+    #[arg(value_name = "NAME[@ID]")]
+    backup: Option<String>,
+    /// All backups of this source
+    #[arg(long, value_name = "NAME", conflicts_with = "backup")]
+    name: Option<String>,
+    /// Read this share of the chunks, others each time; manifests and lists are always read
+    #[arg(long, value_name = "PERCENT", default_value = "100%")]
+    sample: Percent,
+}
+
+/// More than 0, at most 100.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Percent(f64);
+
+impl FromStr for Percent {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number: f64 = text.strip_suffix('%').unwrap_or(text).trim().parse().map_err(|_| "write it like 5%")?;
+        if number > 0.0 && number <= 100.0 { Ok(Self(number)) } else { Err("more than 0% and at most 100%") }
+    }
+}
+
+/// What is printed as JSON.
+#[derive(Debug, Serialize)]
+struct Account {
+    ok: bool,
+    sample_percent: f64,
+    #[serde(flatten)]
+    verified: Verified,
+    notes: Vec<String>,
+}
+
+/// Reads, compares, and says what is wrong.
+pub async fn run(args: VerifyArgs, kit: Kit) -> Result<(), Failure> {
+    let repository = args.repo.open().await?;
+    kit.progress.stage("read the manifests");
+    let backups = chosen(&args, &repository).await?;
+    if backups.is_empty() {
+        return Err(Failure::new(Exit::NoInput, format!("there is no backup in {}", repository.location())));
+    }
+    kit.progress.stage("read the chunks");
+    let seed = u64::try_from(repository.now().await?.as_nanosecond().unsigned_abs() & u128::from(u64::MAX));
+    let share = Share { of_chunks: args.sample.0 / 100.0, seed: seed.unwrap_or_default() };
+    let step = |stored: u64| kit.progress.add(0, stored);
+    let verified = repository.verify(&backups, share, &step);
+    let Some(verified) = kit.shutdown.token().run_until_cancelled(verified).await else {
+        return Err(Failure::new(Exit::Interrupted, "stopped before everything was read").hint("start it again"));
+    };
+    let account = conclude(&repository, verified?, args.sample.0).await;
+    kit.progress.finish();
+    kit.printer.print(&account, |account| text(account, repository.location()))?;
+    failure(&account.verified).map_or(Ok(()), Err)
+}
+
+async fn chosen(args: &VerifyArgs, repository: &Repository) -> Result<Vec<(SourceName, BackupId)>, Failure> {
+    if let Some(one) = &args.backup {
+        let manifest = repository.find(&one.parse()?).await?;
+        return Ok(vec![(manifest.header.source, manifest.header.backup)]);
+    }
+    let source: Option<SourceName> = args.name.as_deref().map(str::parse).transpose().map_err(Failure::from)?;
+    Ok(repository.backup_ids(source.as_ref()).await?)
+}
+
+/// Condemns what is damaged. A credential that may not write finds damage all the same.
+async fn conclude(repository: &Repository, mut verified: Verified, sample_percent: f64) -> Account {
+    let mut notes = Vec::new();
+    if verified.damaged > 0 {
+        match repository.condemn(&mut verified).await {
+            Ok(()) if verified.condemned > 0 => notes.push(format!(
+                "the next backup stores {} damaged chunks again, as far as its source still has the data",
+                count(verified.condemned)
+            )),
+            Ok(()) => {}
+            Err(error) => {
+                verified.condemned = 0;
+                notes.push(format!("the damage could not be marked in the repository, and the next backup may refer to it again: {error}"));
+            }
+        }
+    }
+    Account { ok: verified.damaged == 0, sample_percent, verified, notes }
+}
+
+fn failure(verified: &Verified) -> Option<Failure> {
+    if verified.damaged == 0 {
+        return None;
+    }
+    let hurt = verified.backups - verified.intact_backups;
+    let what = format!(
+        "{} objects are damaged or missing; {} of {} backups cannot be restored whole",
+        count(verified.damaged),
+        count(hurt),
+        count(verified.backups)
+    );
+    Some(Failure::new(Exit::Data, what).hint(
+        "make a new backup now; keep the damaged objects for a closer look, and find out who else writes to or deletes from the store",
+    ))
+}
+
+fn text(account: &Account, location: &str) -> String {
+    let verified = &account.verified;
+    let read = if verified.chunks == verified.chunks_in_all {
+        format!("all {} chunks", count(verified.chunks))
+    } else {
+        format!("{} of {} chunks", count(verified.chunks), count(verified.chunks_in_all))
+    };
+    let mut out = format!(
+        "verified {} backups in {location}\n  {read} and {} lists read, {}\n",
+        count(verified.backups),
+        count(verified.lists),
+        bytes(verified.stored_bytes)
+    );
+    match verified.damaged {
+        0 => out.push_str("  nothing is damaged or missing\n"),
+        _ => out.extend(verified.damage.iter().map(line)),
+    }
+    out.extend(account.notes.iter().map(|note| format!("  note: {note}\n")));
+    out
+}
+
+fn line(damage: &Damage) -> String {
+    let mut backups: Vec<&str> = damage.backups.iter().map(String::as_str).take(MOST_BACKUPS).collect();
+    let more = damage.backups.len().saturating_sub(MOST_BACKUPS);
+    let more_text = format!("and {more} more");
+    if more > 0 {
+        backups.push(&more_text);
+    }
+    format!("  DAMAGED {}\n    {}\n    needed by {}\n", damage.object, damage.what, backups.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn shares_are_percent() {
+        assert_eq!("5%".parse(), Ok(Percent(5.0)));
+        assert_eq!("0.1".parse(), Ok(Percent(0.1)));
+        for bad in ["0", "101%", "-1", "NaN", "all", ""] {
+            assert!(bad.parse::<Percent>().is_err(), "{bad}");
+        }
+    }
+}
