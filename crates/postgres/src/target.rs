@@ -16,6 +16,7 @@ use crate::lacking;
 use crate::large_objects;
 use crate::loader::SegmentLoader;
 use crate::ownership::{self, About};
+use crate::passes::{self, Pass};
 use crate::paths::SearchPath;
 use crate::pooler;
 use crate::preflight::{self, Cleared};
@@ -133,16 +134,10 @@ impl PostgresTarget {
         let (out, _) = lacking::unmakeable(&self.contents, &self.catalog);
         let wanted = |entry: &&Entry| entry.section == section && !out.contains(&entry.id) && wanted(entry);
         let entries: Vec<&Entry> = self.contents.entries.iter().filter(wanted).collect();
-        let ids: BTreeSet<i32> = entries.iter().map(|entry| entry.id).collect();
-        let waits = |entry: &&Entry| entry.needs.iter().any(|id| ids.contains(id));
-        // Two of these on one table would wait for each other.
-        let (alone, rest): (Vec<&Entry>, Vec<&Entry>) =
-            entries.into_iter().partition(|entry| entry.marks_its_table && !waits(entry));
-        let (rest, keys) = foreign_keys_apart(rest);
         let archive = self.folder.path().join("schema");
-        for (entries, workers) in [(alone, 1), (rest, self.options.workers), (keys, self.options.workers)] {
-            let entries: Vec<i32> = entries.iter().map(|entry| entry.id).collect();
+        for pass in passes::of(&entries, self.options.workers) {
             let no_owner = self.options.no_owner;
+            let Pass { entries, workers } = pass;
             let what = archive::Restore { archive: &archive, section, entries: &entries, workers, no_owner };
             archive::restore(&self.pg_restore, &self.scratch.endpoint, &what).await?;
         }
@@ -364,19 +359,6 @@ impl Target for PostgresTarget {
         self.leave();
         self.scratch.discard().await
     }
-}
-
-/// Foreign keys, and what needs them, apart from the rest: a key to a partitioned table wants the index there to be whole, and that is
-/// so only when the last partition's index is attached, which not every version's `pg_restore` waits for.
-fn foreign_keys_apart(entries: Vec<&Entry>) -> (Vec<&Entry>, Vec<&Entry>) {
-    let mut late = BTreeSet::new();
-    // In an archive's order whatever is needed comes first.
-    for entry in &entries {
-        if entry.kind == "FK CONSTRAINT" || entry.needs.iter().any(|id| late.contains(id)) {
-            late.insert(entry.id);
-        }
-    }
-    entries.into_iter().partition(|entry| !late.contains(&entry.id))
 }
 
 pub(crate) fn assert_version(catalog: &Catalog, major: u32, endpoint: &Endpoint) -> Result<(), Error> {
