@@ -49,6 +49,27 @@ async fn memory_is_bounded_whatever_the_database_holds() {
     assert!(peak <= 256 * MIB, "the restore took {} MiB", peak / MIB);
 }
 
+/// Values that do not compress, of 1 to 128 KiB: chunks of every size that go from thread to thread.
+#[tokio::test]
+async fn memory_is_bounded_with_wide_values() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(
+        "create table scans (id bigint primary key, pixels bytea not null);
+         alter table scans alter pixels set storage external;
+         insert into scans select i, (select string_agg(sha256(int8send(i * 8192 + p)), ''::bytea)
+             from generate_series(1, 32 * (1 + (hashint8extended(i, 5) & 127))) p) from generate_series(1, 6000) i;",
+    )
+    .await;
+    let place = Place::new().await;
+    let backup = place.backup(&db.url()).run().await.success();
+    assert!(backup.json()["bytes"].as_u64().unwrap() > 700_000_000);
+    let peak = backup.max_rss.expect("the backup's memory was seen");
+    assert!(peak <= 256 * MIB, "the backup took {} MiB", peak / MIB);
+    let target = Target::of(&db);
+    let peak = place.restore(&target.url).run().await.success().max_rss.expect("the restore's memory was seen");
+    assert!(peak <= 256 * MIB, "the restore took {} MiB", peak / MIB);
+}
+
 #[tokio::test]
 async fn two_thousand_small_tables_take_at_most_60_objects() {
     let db = postgres(15).await.create_database().await;

@@ -9,6 +9,7 @@ mod exit;
 mod failure;
 mod failure_from;
 pub mod format;
+mod memory;
 mod output;
 mod progress;
 mod repo;

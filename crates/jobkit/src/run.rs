@@ -16,6 +16,7 @@ use clap::ValueEnum;
 use crate::common::{Common, LogFormat};
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFail};
+use crate::memory;
 use crate::output::{Output, Printer, write_stdout};
 use crate::progress::Progress;
 use crate::secret::redact_text;
@@ -61,6 +62,7 @@ where
     C: Fn(&A) -> &Common,
     J: AsyncFnOnce(A, Kit) -> Result<(), Failure>,
 {
+    memory::give_back_great_blocks();
     run_with(Vars::from_env(), std::env::args_os().collect(), common, job)
 }
 
