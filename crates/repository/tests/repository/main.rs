@@ -6,5 +6,8 @@ extern crate longshore_repository as repository;
 
 mod commit;
 mod journal;
+mod model;
+mod retention;
 mod reuse;
 mod support;
+mod verify;
