@@ -39,6 +39,8 @@ pub enum Kind {
     Condemned = 9,
     /// The sessions a sweep waits for.
     WaitsFor = 10,
+    /// What a verification or a drill has found out.
+    Evidence = 11,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             Self::Hints,
             Self::Condemned,
             Self::WaitsFor,
+            Self::Evidence,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
