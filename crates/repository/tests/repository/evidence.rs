@@ -114,7 +114,8 @@ async fn strangers_and_what_is_damaged_are_ignored() {
     // Objects whose content is not what stands at their place: another kind, another result, backup, repository, format.
     let good = store.bytes(&keys[0]).await;
     let open = repository::Frame::decode(&good, "evidence").unwrap().open;
-    let open: serde_json::Value = serde_json::from_slice(&open).unwrap();
+    let mut open: serde_json::Value = serde_json::from_slice(&open).unwrap();
+    open["at"] = hour(8).to_string().into();
     let with = |member: &str, value: serde_json::Value| {
         let mut changed = open.clone();
         changed[member] = value;
@@ -139,8 +140,7 @@ async fn strangers_and_what_is_damaged_are_ignored() {
         store.delete(&key).await;
     }
     // The frame that the loop changes counts when it is not changed.
-    let moved = with("at", hour(8).to_string().into());
-    store.replace(&format!("evidence/{backup}/{late}0-verify-good"), frame(11, &moved)).await;
+    store.replace(&format!("evidence/{backup}/{late}0-verify-good"), frame(11, &open)).await;
     assert_eq!(proofs(&repository, &manifest).await.verified, Some(hour(8)));
 }
 
