@@ -20,6 +20,8 @@ use ulid::Ulid;
 
 /// Pieces of evidence that are read at the same time.
 const READERS: usize = 16;
+/// Pieces of evidence that are put at the same time.
+const WRITERS: usize = 8;
 /// How many of the newest results of one sort are tried for one backup before nothing is known: some may be damaged.
 const MOST_TRIED: usize = 4;
 
@@ -60,7 +62,7 @@ pub struct Evidence {
     pub share: String,
     /// Name and version of the program.
     pub program: String,
-    /// How long it took.
+    /// How long the run took that found it out.
     pub seconds: u64,
     /// Drills: the server that it was restored into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,6 +193,18 @@ impl Repository {
         let open = serde_json::to_vec(&record).map_err(|e| Error::Internal(format!("write evidence: {e}")))?;
         put_own(self.store.as_ref(), &key, encode(Kind::Evidence, &open, b"")?).await?;
         Ok(key.to_string())
+    }
+
+    /// Records results, several at the same time, in no order; the first that cannot be put ends it.
+    ///
+    /// # Errors
+    /// As [`Repository::put_evidence`]; some may be recorded then.
+    pub async fn put_all_evidence(&self, all: &[Evidence]) -> Result<(), Error> {
+        stream::iter(all)
+            .map(|evidence| async move { self.put_evidence(evidence).await.map(drop) })
+            .buffer_unordered(WRITERS)
+            .try_collect()
+            .await
     }
 
     /// What is proven of the backups that there are, of one source or of all. A backup of which nothing is known is not in it.
