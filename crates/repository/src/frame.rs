@@ -39,6 +39,8 @@ pub enum Kind {
     Condemned = 9,
     /// The sessions a sweep waits for.
     WaitsFor = 10,
+    /// What a verification or a drill has found out.
+    Evidence = 11,
     /// A backup that is to be kept for ever.
     Pin = 12,
     /// Backups that are to be removed, unless somebody takes that back.
@@ -64,6 +66,7 @@ impl Kind {
             Self::Hints,
             Self::Condemned,
             Self::WaitsFor,
+            Self::Evidence,
             Self::Pin,
             Self::Removed,
             Self::Verdict,

@@ -3,6 +3,7 @@
 //! Owns the layout of a repository as in `docs/format.md`, "Keys". Promises that parse and build agree, so that a listing
 //! can be trusted. Refuses keys that are not in the layout: strangers in the bucket are ignored by listings, never read.
 
+use crate::evidence::Sort;
 use crate::{BackupId, ChunkId, Error, Hash, SessionId, SourceName};
 use serde::{Deserialize, Serialize};
 use store::{Key, Prefix};
@@ -213,4 +214,26 @@ pub(crate) fn parse_decision(key: &Key) -> Option<(Ulid, &str)> {
     let (id, part) = key.as_str().strip_prefix("gc/")?.split_once('/')?;
     let known = matches!(part, "condemned" | "waits-for" | "removed" | "verdict");
     known.then_some((Ulid::from_string(id).ok()?, part))
+}
+
+/// A result of a verification or drill; what it is stands in its name, after the time.
+pub(crate) fn evidence(backup: BackupId, ulid: Ulid, sort: Sort) -> Result<Key, Error> {
+    parse(format!("evidence/{backup}/{ulid}-{}", sort.as_str()))
+}
+
+/// All evidence, or that of one backup (of whatever source).
+pub(crate) fn evidence_folder(backup: Option<BackupId>) -> Result<Prefix, Error> {
+    match backup {
+        Some(backup) => prefix(&format!("evidence/{backup}/")),
+        None => prefix("evidence/"),
+    }
+}
+
+/// What a key of evidence says; `None` for a stranger.
+pub(crate) fn parse_evidence(key: &Key) -> Option<(BackupId, Ulid, Sort)> {
+    let (backup, name) = key.as_str().strip_prefix("evidence/")?.split_once('/')?;
+    let (text, sort) = name.split_once('-')?;
+    // One spelling per id: what is parsed must build the same key again.
+    let ulid = Ulid::from_string(text).ok().filter(|ulid| ulid.to_string() == text)?;
+    Some((backup.parse().ok()?, ulid, Sort::parse(sort)?))
 }

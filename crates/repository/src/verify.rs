@@ -87,6 +87,9 @@ pub struct Verified {
     damaged_chunks: Vec<String>,
     /// Objects that the next backup will store again instead of reusing them.
     pub condemned: u64,
+    /// Each backup that was looked at, and whether nothing damaged hurts it.
+    #[serde(skip)]
+    pub checked: Vec<(SourceName, BackupId, bool)>,
 }
 
 /// What is known while it goes on.
@@ -190,21 +193,24 @@ impl Repository {
         findings: &mut Findings,
     ) -> Result<(Vec<Owned>, Vec<(ChunkRef, Vec<Name>)>), Error> {
         let mut manifests = stream::iter(backups)
-            .map(|(source, backup)| async move { (format!("{source}@{backup}"), self.manifest(source, *backup).await) })
+            .map(|(source, backup)| async move { (source, *backup, self.manifest(source, *backup).await) })
             .buffered(READERS);
         let mut lists: BTreeMap<String, Owned> = BTreeMap::new();
         let mut documents = Vec::new();
-        while let Some((name, manifest)) = manifests.next().await {
+        while let Some((source, backup, manifest)) = manifests.next().await {
+            let name = name_of(source, backup);
+            if !matches!(manifest, Ok(None)) {
+                findings.result.backups += 1;
+                findings.result.checked.push((source.clone(), backup, true));
+            }
             let Manifest { header, .. } = match manifest {
                 Ok(None) => continue,
                 Ok(Some(manifest)) => manifest,
                 Err(error) => {
-                    findings.result.backups += 1;
                     findings.note(error, [name])?;
                     continue;
                 }
             };
-            findings.result.backups += 1;
             for list in header.lists {
                 let owned = lists.entry(list.object.clone()).or_insert(Owned { list, backups: Vec::new() });
                 owned.backups.push(name.clone());
@@ -282,8 +288,13 @@ impl Repository {
             note(chunk, backups)?;
         }
         for owned in lists {
-            // Lists that cannot be read are in the account already.
-            let Ok(list) = self.read_list(&owned.list, "a backup").await else { continue };
+            let list = match self.read_list(&owned.list, "a backup").await {
+                Ok(list) => list,
+                // In the account already.
+                Err(Error::Damaged { .. } | Error::Missing { .. }) => continue,
+                // Whom the damage hurts is not known then: nobody may pass for whole.
+                Err(other) => return Err(other),
+            };
             list.refs.iter().try_for_each(|chunk| note(chunk, &owned.backups))?;
         }
         for (object, backups) in users {
@@ -295,6 +306,10 @@ impl Repository {
     }
 }
 
+fn name_of(source: &SourceName, backup: BackupId) -> Name {
+    format!("{source}@{backup}")
+}
+
 fn conclude(findings: Findings) -> Verified {
     let mut result = findings.result;
     let hurt: BTreeSet<&Name> = findings.wrong.values().flat_map(|(_, backups)| backups).collect();
@@ -303,6 +318,9 @@ fn conclude(findings: Findings) -> Verified {
     result.hurt_backups = hurt.len() as u64;
     let chunks = findings.wrong.keys().filter_map(|object| object.strip_prefix("chunks/")?.split_once('/'));
     result.damaged_chunks = chunks.map(|(_, name)| name.to_owned()).collect();
+    for (source, backup, whole) in &mut result.checked {
+        *whole = !hurt.contains(&name_of(source, *backup));
+    }
     result.damaged = findings.wrong.len() as u64;
     let damage = findings.wrong.into_iter().take(MOST_NAMED);
     result.damage = damage.map(|(object, (what, backups))| Damage { object, what, backups }).collect();

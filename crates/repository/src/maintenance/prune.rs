@@ -200,10 +200,12 @@ impl Repository {
             }
         };
         let entries = self.backup_entries(source).await?;
+        let proofs = self.proofs(source).await?;
         let mut read = stream::iter(entries).map(read).buffered(READERS);
         let mut histories = Histories::new();
         while let Some(found) = read.try_next().await? {
             let Some((Manifest { header, .. }, stored)) = found else { continue };
+            let proven = proofs.get(&(header.source.clone(), header.backup)).copied().unwrap_or_default();
             let past = Past {
                 id: header.backup,
                 started: header.started,
@@ -212,7 +214,7 @@ impl Repository {
                 rows: header.totals.rows,
                 bytes: header.totals.bytes,
                 pinned: ledger.pins.contains(&(header.source.clone(), header.backup)),
-                verified: false,
+                verified: proven.verified.max(proven.drilled).is_some() && !proven.in_doubt(),
             };
             histories.entry(header.source).or_default().push(past);
         }

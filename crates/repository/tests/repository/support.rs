@@ -32,16 +32,28 @@ pub struct Faulty {
     pub memory: Memory,
     pub faults: Mutex<Vec<(&'static str, Fault)>>,
     pub puts: Mutex<HashMap<String, usize>>,
+    /// Reads of keys that begin like this fail.
+    pub unreadable: Mutex<Option<&'static str>>,
 }
 
 impl Faulty {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { memory: Memory::new(), faults: Mutex::default(), puts: Mutex::default() })
+        Arc::new(Self {
+            memory: Memory::new(),
+            faults: Mutex::default(),
+            puts: Mutex::default(),
+            unreadable: Mutex::default(),
+        })
     }
 
     /// From now on, puts of keys that contain `part` meet the fault.
     pub fn set(&self, part: &'static str, fault: Fault) {
         self.faults.lock().unwrap().insert(0, (part, fault));
+    }
+
+    /// From now on, reads of keys that begin like this fail.
+    pub fn fail_reads(&self, beginning: &'static str) {
+        *self.unreadable.lock().unwrap() = Some(beginning);
     }
 
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
@@ -107,6 +119,13 @@ impl Store for Faulty {
     }
 
     async fn get(&self, key: &Key) -> Result<Bytes, store::Error> {
+        if self.unreadable.lock().unwrap().is_some_and(|beginning| key.as_str().starts_with(beginning)) {
+            return Err(store::Error::Unavailable {
+                what: format!("get {key}"),
+                location: "faulty".into(),
+                source: None,
+            });
+        }
         self.memory.get(key).await
     }
 
