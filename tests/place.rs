@@ -168,3 +168,12 @@ pub fn assert_same_schema(server: &testkit::servers::PostgresServer, restored: &
     assert!(missing.is_empty() && more.is_empty(), "missing: {missing:#?}\nnot in the original: {more:#?}");
     assert!(back == there, "the same lines in another order");
 }
+
+/// Waits until something is so; at most two minutes.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while !is_so().await {
+        assert!(std::time::Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

@@ -6,6 +6,7 @@ mod kill;
 mod limits;
 mod objects;
 mod parts;
+mod prune;
 mod schema;
 mod server;
 mod standby;

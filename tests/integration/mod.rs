@@ -15,6 +15,7 @@ mod ordinary;
 mod parts;
 mod poolers;
 mod readers;
+mod retention;
 mod road;
 mod roles;
 mod secrets;

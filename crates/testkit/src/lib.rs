@@ -27,5 +27,5 @@ mod skip;
 pub mod sql;
 
 pub use facts::{assert_same_facts, facts};
-pub use job::{Job, Outcome, Signal};
+pub use job::{Job, Outcome, Running, Signal};
 pub use skip::skipped;

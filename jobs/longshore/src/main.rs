@@ -32,6 +32,10 @@ enum Command {
     Show(commands::show::ShowArgs),
     /// Read what backups are made of, and name what is damaged or missing
     Verify(commands::verify::VerifyArgs),
+    /// Remove what the rules do not keep, in two steps of which the first can be undone, and what nothing refers to
+    Prune(commands::prune::PruneArgs),
+    /// Keep a backup for ever, whatever the rules say
+    Pin(commands::pin::PinArgs),
     /// Bring a backup into a new database, or into the place of one that is marked for that, and prove it
     Restore(restore::RestoreArgs),
     /// Mark a database as one that restores may replace, or as production, which they never do
@@ -53,6 +57,8 @@ fn main() -> ExitCode {
             Command::List(args) => commands::list::run(args, kit).await,
             Command::Show(args) => commands::show::run(args, kit).await,
             Command::Verify(args) => commands::verify::run(args, kit).await,
+            Command::Prune(args) => commands::prune::run(args, kit).await,
+            Command::Pin(args) => commands::pin::run(args, kit).await,
             Command::Restore(args) => restore::run(args, kit).await,
             Command::Mark(args) => commands::mark::run(args, kit).await,
             Command::Rollback(args) => commands::rollback::run(args, kit).await,

@@ -195,7 +195,12 @@ impl Repository {
         let read = |(source, backup, stored): (SourceName, BackupId, SystemTime)| async move {
             match self.manifest(&source, backup).await {
                 Ok(manifest) => Ok(manifest.map(|manifest| (manifest, stored))),
+                // Another maintenance has removed it.
                 Err(Error::NotFound { .. }) => Ok(None),
+                // Somebody gave it up by name.
+                Err(Error::Damaged { .. } | Error::Format { .. }) if ledger.marked(&source).contains(&backup) => {
+                    Ok(None)
+                }
                 Err(other) => Err(other),
             }
         };

@@ -8,6 +8,7 @@ mod commit;
 mod evidence;
 mod journal;
 mod model;
+mod prune;
 mod retention;
 mod reuse;
 mod support;

@@ -5,6 +5,8 @@ pub mod help;
 pub mod init;
 pub mod list;
 pub mod mark;
+pub mod pin;
+pub mod prune;
 pub mod rollback;
 pub mod show;
 pub mod verify;

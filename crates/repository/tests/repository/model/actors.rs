@@ -62,22 +62,28 @@ pub async fn write(store: Arc<dyn Store>, mut dice: Dice) -> Result<(), Error> {
 pub async fn prune(store: Arc<dyn Store>, last: Option<u32>, mut dice: Dice) -> Result<(), Error> {
     let repository = Repository::open(store).await?;
     let drawn = u32::try_from(1 + dice.below(3)).unwrap();
+    let fixed = last.is_some();
     let last = last.unwrap_or(drawn);
     let plan = repository.plan_retention(&Policy { last, ..Policy::default() }, None, 0).await?;
-    repository.prune(&plan, &patience(&mut dice)).await.map(drop)
+    let patience = match fixed {
+        true => PruneOptions { grace: HOUR, undo: HOUR, silent: HOUR, least_percent: 0, holder: "last".into() },
+        false => patience(&mut dice),
+    };
+    repository.prune(&plan, &patience).await.map(drop)
 }
 
+/// Short times let things happen while a writer sleeps; long ones let writers be given up.
 pub fn patience(dice: &mut Dice) -> PruneOptions {
-    PruneOptions {
-        grace: HOUR * u32::try_from(dice.below(30)).unwrap(),
-        undo: HOUR * u32::try_from(dice.below(30)).unwrap(),
-        silent: HOUR * u32::try_from(1 + dice.below(30)).unwrap(),
-        least_percent: 0,
-        holder: "model".into(),
-    }
+    let mut hours = |short: u64, long: u64| {
+        let most = if dice.one_in(3) { long } else { short };
+        HOUR * u32::try_from(dice.below(most)).unwrap()
+    };
+    let (grace, undo) = (hours(2, 30), hours(2, 30));
+    let silent = HOUR * if dice.one_in(3) { u32::try_from(1 + dice.below(30)).unwrap() } else { 500 };
+    PruneOptions { grace, undo, silent, least_percent: 0, holder: "model".into() }
 }
 
-/// Pins, unpins, and undoes removals.
+/// Pins, unpins, removes by name, and undoes removals.
 pub async fn operate(view: View, mut dice: Dice) -> Result<(), Error> {
     let repository = Repository::open(Arc::new(view.clone())).await?;
     let source = source(dice.below(2));
@@ -86,6 +92,9 @@ pub async fn operate(view: View, mut dice: Dice) -> Result<(), Error> {
     }
     let ids = repository.backup_ids(Some(&source)).await?;
     let Some((_, id)) = ids.get(usize::try_from(dice.below(ids.len().max(1) as u64)).unwrap()) else { return Ok(()) };
+    if dice.one_in(4) {
+        return repository.mark_removed(&source, &[*id]).await;
+    }
     let key = format!("manifests/{source}/{id}");
     // Whether it is there at the moment of the promise is the checker's to know: a pin of nothing promises nothing.
     if dice.one_in(3) {

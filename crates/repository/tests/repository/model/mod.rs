@@ -168,11 +168,12 @@ impl Driver {
             if self.dice.one_in(4) {
                 self.running[unlucky].task.abort();
             } else {
-                self.running[unlucky].paused_until = self.step + self.dice.below(800);
+                let longest = if self.dice.one_in(3) { 2_000 } else { 200 };
+                self.running[unlucky].paused_until = self.step + self.dice.below(longest);
             }
         }
         if self.dice.one_in(25) {
-            let longest = if self.dice.one_in(6) { 60 * 3_600 } else { 1_800 };
+            let longest = if self.dice.one_in(20) { 60 * 3_600 } else { 3_600 };
             self.world.memory.advance_clock(Duration::from_secs(1 + self.dice.below(longest)));
         }
         self.settle().await;
