@@ -40,6 +40,8 @@ enum Command {
     Mark(commands::mark::MarkArgs),
     /// Undo the last swap: the database that a restore has replaced gets its name back
     Rollback(commands::rollback::RollbackArgs),
+    /// Fail when a backup is too old, or was not verified or drilled lately, and name what is overdue
+    Check(commands::check::CheckArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Print help on a command, or on the exit codes
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
             Command::Drill(args) => restore::drill(args, kit).await,
             Command::Mark(args) => commands::mark::run(args, kit).await,
             Command::Rollback(args) => commands::rollback::run(args, kit).await,
+            Command::Check(args) => commands::check::run(args, kit).await,
             Command::Completions(args) => commands::completions::run::<Cli>(&args),
             Command::Help(args) => commands::help::run::<Cli>(&args),
         },
