@@ -129,23 +129,91 @@ pub(crate) fn session_end(session: SessionId) -> Result<Key, Error> {
     parse(format!("sessions/{session}/end"))
 }
 
-/// All chunk objects.
-pub(crate) fn chunks_folder() -> Result<Prefix, Error> {
-    prefix("chunks/")
+/// All sessions' objects.
+pub(crate) fn sessions_folder() -> Result<Prefix, Error> {
+    prefix("sessions/")
+}
+
+/// Session and last part of the key of a session's object; `None` for a stranger.
+pub(crate) fn parse_session(key: &Key) -> Option<(SessionId, &str)> {
+    let (session, part) = key.as_str().strip_prefix("sessions/")?.split_once('/')?;
+    let known = matches!(part, "start" | "end") || part.strip_prefix("beat-").is_some_and(|n| n.parse::<u64>().is_ok());
+    known.then_some((session.parse().ok()?, part))
+}
+
+/// All objects of a kind.
+pub(crate) fn objects_folder(kind: ObjectKind) -> Result<Prefix, Error> {
+    prefix(&format!("{}/", kind.folder()))
+}
+
+/// Name and session of the key of a chunk or list; `None` for a stranger.
+pub(crate) fn parse_object(kind: ObjectKind, key: &Key) -> Option<(&str, SessionId)> {
+    let name = key.as_str().rsplit('/').next()?;
+    let session = name.split_once('-')?.1.parse().ok()?;
+    (object(kind, name).ok()? == *key).then_some((name, session))
+}
+
+pub(crate) fn hints_folder() -> Result<Prefix, Error> {
+    prefix("hints/")
+}
+
+/// Source and backup of the key of hints; `None` for a stranger.
+pub(crate) fn parse_hints(key: &Key) -> Option<(SourceName, BackupId)> {
+    let (source, backup) = key.as_str().strip_prefix("hints/")?.split_once('/')?;
+    Some((source.parse().ok()?, backup.parse().ok()?))
+}
+
+pub(crate) fn pin(source: &SourceName, backup: BackupId) -> Result<Key, Error> {
+    parse(format!("pins/{source}/{backup}"))
+}
+
+pub(crate) fn pins_folder() -> Result<Prefix, Error> {
+    prefix("pins/")
+}
+
+/// Source and backup of a pin's key; `None` for a stranger.
+pub(crate) fn parse_pin(key: &Key) -> Option<(SourceName, BackupId)> {
+    let (source, backup) = key.as_str().strip_prefix("pins/")?.split_once('/')?;
+    Some((source.parse().ok()?, backup.parse().ok()?))
+}
+
+pub(crate) fn accepted(source: &SourceName, id: Ulid) -> Result<Key, Error> {
+    parse(format!("retention/{source}/{id}"))
+}
+
+pub(crate) fn accepted_folder() -> Result<Prefix, Error> {
+    prefix("retention/")
+}
+
+/// One of the objects of a maintenance: `start`, `beat-<n>` or `end`. Twelve digits make epochs sort.
+pub(crate) fn maintenance(epoch: u64, part: &str) -> Result<Key, Error> {
+    parse(format!("maintenance/{epoch:012}/{part}"))
+}
+
+pub(crate) fn maintenance_folder() -> Result<Prefix, Error> {
+    prefix("maintenance/")
+}
+
+/// Epoch and last part of the key of a maintenance's object; `None` for a stranger.
+pub(crate) fn parse_maintenance(key: &Key) -> Option<(u64, &str)> {
+    let (epoch, part) = key.as_str().strip_prefix("maintenance/")?.split_once('/')?;
+    Some((epoch.parse().ok()?, part))
 }
 
 pub(crate) fn gc_folder() -> Result<Prefix, Error> {
     prefix("gc/")
 }
 
-/// The list of condemned objects of a sweep, or of a verification.
-pub(crate) fn condemned(sweep: Ulid) -> Result<Key, Error> {
-    parse(format!("gc/{sweep}/condemned"))
+/// One of the objects of a decision under `gc/`: `condemned`, `waits-for`, `removed` or `verdict`.
+pub(crate) fn decision(id: Ulid, part: &str) -> Result<Key, Error> {
+    parse(format!("gc/{id}/{part}"))
 }
 
-/// Whether a key under `gc/` holds a sweep's list of condemned objects.
-pub(crate) fn is_condemned(key: &Key) -> bool {
-    key.as_str().starts_with("gc/") && key.as_str().ends_with("/condemned")
+/// Id and last part of a key under `gc/`; `None` for a stranger.
+pub(crate) fn parse_decision(key: &Key) -> Option<(Ulid, &str)> {
+    let (id, part) = key.as_str().strip_prefix("gc/")?.split_once('/')?;
+    let known = matches!(part, "condemned" | "waits-for" | "removed" | "verdict");
+    known.then_some((Ulid::from_string(id).ok()?, part))
 }
 
 /// A result of a verification or drill; what it is stands in its name, after the time.

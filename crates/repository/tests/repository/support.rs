@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine::{Digest, row_hash};
 use repository::{
-    BeginOptions, Commit, Error, Hash, Manifest, Repository, SegmentRecord, SegmentRefs, Session, Sizes, SourceName,
-    UnitWriter, read_all,
+    BackupId, BeginOptions, Commit, Error, Hash, Manifest, Repository, SegmentRecord, SegmentRefs, Session, Share,
+    Sizes, SourceName, UnitWriter, read_all,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -258,4 +258,10 @@ pub fn frame(kind: u8, open: &serde_json::Value) -> Vec<u8> {
     let hash = Hash::of(&frame);
     frame.extend_from_slice(&hash.0);
     frame
+}
+
+/// Nothing of these backups is damaged or missing.
+pub async fn assert_sound(repository: &Repository, backups: &[(SourceName, BackupId)]) {
+    let verified = repository.verify(backups, Share::ALL, &|_| {}).await.unwrap();
+    assert_eq!((verified.backups, verified.damaged), (backups.len() as u64, 0), "{:?}", verified.damage);
 }

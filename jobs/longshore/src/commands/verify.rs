@@ -65,8 +65,9 @@ pub async fn run(args: VerifyArgs, kit: Kit) -> Result<(), Failure> {
         return Err(Failure::new(Exit::NoInput, format!("there is no backup in {}", repository.location())));
     }
     kit.progress.stage("read the chunks");
-    let seed = u64::try_from(repository.now().await?.as_nanosecond().unsigned_abs() & u128::from(u64::MAX));
-    let share = Share { of_chunks: args.sample.0 / 100.0, seed: seed.unwrap_or_default() };
+    // Another sample each time, without a clock: asking a directory for its time writes to it.
+    let seed = u64::try_from(ulid::Ulid::generate().random() & u128::from(u64::MAX)).unwrap_or_default();
+    let share = Share { of_chunks: args.sample.0 / 100.0, seed };
     let step = |stored: u64| kit.progress.add(0, stored);
     let verified = repository.verify(&backups, share, &step);
     let Some(verified) = kit.shutdown.token().run_until_cancelled(verified).await else {
@@ -146,7 +147,7 @@ fn failure(verified: &Verified) -> Option<Failure> {
     if verified.damaged == 0 {
         return None;
     }
-    let hurt = verified.backups - verified.intact_backups;
+    let hurt = verified.hurt_backups;
     let what = format!(
         "{} objects are damaged or missing; {} of {} backups cannot be restored whole",
         count(verified.damaged),
@@ -172,8 +173,13 @@ fn text(account: &Account, location: &str) -> String {
         bytes(verified.stored_bytes)
     );
     match verified.damaged {
-        0 => out.push_str("  nothing is damaged or missing\n"),
+        0 if verified.intact_backups.is_some() => out.push_str("  nothing is damaged or missing\n"),
+        0 => out.push_str("  nothing of what was read is damaged or missing\n"),
         _ => out.extend(verified.damage.iter().map(line)),
+    }
+    let unnamed = verified.damaged.saturating_sub(verified.damage.len() as u64);
+    if unnamed > 0 {
+        out.push_str(&format!("  and {} more objects\n", count(unnamed)));
     }
     out.extend(account.notes.iter().map(|note| format!("  note: {note}\n")));
     out
