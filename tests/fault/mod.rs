@@ -2,6 +2,7 @@
 
 mod corruption;
 mod directory;
+mod drill;
 mod kill;
 mod limits;
 mod objects;

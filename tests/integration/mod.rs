@@ -3,8 +3,10 @@
 mod all_databases;
 mod before_swap;
 mod bounds;
+mod check;
 mod cli;
 mod consistency;
+pub mod drill;
 mod evidence;
 mod filters;
 mod globals;

@@ -54,6 +54,16 @@ impl Address {
         }
     }
 
+    /// Whether a user made nothing in it.
+    ///
+    /// # Errors
+    /// As connecting to it.
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        match &self.0 {
+            Driver::Postgres(endpoint) => endpoint.is_empty().await,
+        }
+    }
+
     /// Another database of the same server, with the same credentials.
     #[must_use]
     pub fn of_database(&self, name: &str) -> Self {

@@ -19,6 +19,9 @@ pub enum Mode {
     Fresh,
     /// Takes its place, when everything is proven; it is kept aside.
     Swap,
+    /// Looks at none: the database is made on the URL's server, never published, and only there to be discarded. Roles that
+    /// are missing are no obstacle.
+    Drill,
 }
 
 /// Statements that the operator gives, in the database's own language.
@@ -134,6 +137,9 @@ pub trait Target: Send + Sync {
 
     /// Makes the rest of the schema: what was not built yet, constraints, triggers, sequence values, statistics.
     async fn complete(&mut self) -> Result<(), Error>;
+
+    /// The server's version, as it says it.
+    async fn server_version(&self) -> Result<String, Error>;
 
     /// Number of rows a stream holds now.
     async fn count(&self, stream: &StreamName) -> Result<u64, Error>;

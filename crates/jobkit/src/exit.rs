@@ -29,6 +29,8 @@ pub enum Exit {
     Interrupted,
     /// Another run holds the lease.
     Busy,
+    /// What was checked is not as it should be: too old, or not proven.
+    Overdue,
     /// A guard or a permission said no.
     Refused,
     /// Configuration or masking rules are wrong or incomplete.
@@ -63,7 +65,7 @@ impl Retry {
 
 impl Exit {
     /// Every exit code there is, in ascending order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Usage,
         Self::Data,
@@ -73,6 +75,7 @@ impl Exit {
         Self::Exists,
         Self::Interrupted,
         Self::Busy,
+        Self::Overdue,
         Self::Refused,
         Self::Config,
     ];
@@ -91,6 +94,7 @@ impl Exit {
                 (74, "interrupted", "lost the lease, a signal, a deadline; nothing was published", Retry::Yes)
             }
             Self::Busy => (75, "busy", "another run holds the lease", Retry::Later),
+            Self::Overdue => (76, "overdue", "a backup, verification or drill is too old, or missing", Retry::No),
             Self::Refused => (77, "refused", "a guard or a permission said no", Retry::No),
             Self::Config => (78, "config", "configuration or masking rules are wrong or incomplete", Retry::No),
         }
@@ -180,7 +184,7 @@ mod tests {
     #[test]
     fn codes_ascend_and_names_are_unique() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
-        assert_eq!(codes, [0, 64, 65, 66, 69, 70, 73, 74, 75, 77, 78]);
+        assert_eq!(codes, [0, 64, 65, 66, 69, 70, 73, 74, 75, 76, 77, 78]);
         let mut names: Vec<&str> = Exit::ALL.iter().map(|exit| exit.name()).collect();
         names.sort_unstable();
         names.dedup();

@@ -9,6 +9,7 @@ mod exit;
 mod failure;
 mod failure_from;
 pub mod format;
+pub mod limits;
 mod memory;
 mod output;
 mod progress;

@@ -8,7 +8,7 @@ use crate::connection::{Purpose, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::marker::Marks;
-use crate::scratch::is_scratch;
+use crate::scratch::{holds, is_scratch};
 use engine::Error;
 
 /// Databases of hosting providers that no customer can read.
@@ -48,6 +48,14 @@ impl Endpoint {
             Found { name, left_out }
         };
         Ok(rows.iter().map(found).collect())
+    }
+
+    /// Whether a user made nothing in the database.
+    ///
+    /// # Errors
+    /// As connecting to it.
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        Ok(holds(self).await?.is_none())
     }
 
     /// The same server and credentials, another database.

@@ -46,6 +46,8 @@ pub struct Endpoint {
     pub(crate) silent: bool,
     /// The role that sessions act as once they are connected; `user` when `None`.
     pub(crate) acting_role: Option<String>,
+    /// The database to work from while this one is not there; one that every server has when `None`.
+    pub(crate) maintenance: Option<String>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -88,6 +90,7 @@ impl Endpoint {
             root_cert: None,
             silent: false,
             acting_role: None,
+            maintenance: None,
         };
         for (name, value) in parsed.query_pairs() {
             endpoint.set(&name, &value).map_err(bad)?;

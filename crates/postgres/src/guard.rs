@@ -84,14 +84,8 @@ pub(crate) async fn assert_not_source(
     options: &TargetOptions,
 ) -> Result<(), Error> {
     let same_name = catalog.database.name == endpoint.database();
-    let same_place =
-        options.source_server.as_deref().is_some_and(|server| server.eq_ignore_ascii_case(&endpoint.server()));
-    let here = system_identifier(client).await?;
-    let same_server = match (&catalog.moment.system_identifier, &here) {
-        (Some(then), Some(now)) => then == now,
-        // Not readable for one of the two roles: the address is all there is.
-        _ => same_place,
-    };
+    let same_place = is_source_address(endpoint, options);
+    let same_server = is_source_server(client, endpoint, catalog, options).await?;
     let same_database = same_name || catalog.moment.database_oid == Some(live.oid);
     if !(same_server && same_database) {
         return Ok(());
@@ -109,6 +103,25 @@ pub(crate) async fn assert_not_source(
         "if this server was cloned from the source's disk or base backup, and is not the source, say --target-is-a-clone; \
          nothing was changed",
     ))
+}
+
+fn is_source_address(endpoint: &Endpoint, options: &TargetOptions) -> bool {
+    options.source_server.as_deref().is_some_and(|server| server.eq_ignore_ascii_case(&endpoint.server()))
+}
+
+/// Whether the server is the one that the backup was made of, or a physical copy of it.
+pub(crate) async fn is_source_server(
+    client: &Client,
+    endpoint: &Endpoint,
+    catalog: &Catalog,
+    options: &TargetOptions,
+) -> Result<bool, Error> {
+    let here = system_identifier(client).await?;
+    Ok(match (&catalog.moment.system_identifier, &here) {
+        (Some(then), Some(now)) => then == now,
+        // Not readable for one of the two roles: the address is all there is.
+        _ => is_source_address(endpoint, options),
+    })
 }
 
 /// Fails unless the mark allows a restore into the database that the URL names; `holds` is something in it, for people.

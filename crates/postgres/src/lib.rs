@@ -7,7 +7,7 @@
 //! The reading side is `source` (and `snapshot`, `tables`, `catalog`, `needs`, `privileges`, `unsupported`, `segments`, `reader`, `dump`,
 //! `globals`, for parts of a database `filter`, `pattern`, `lacking`); the writing side is `target` (and `preflight`, `roles`,
 //! `ownership`, `database`, `archive`, `loader`, `scratch`, `scripts`), for parts `part` and `part_entries`; who may be replaced
-//! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`.
+//! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`; restores that nobody is to use in `drill`.
 
 mod archive;
 mod builds;
@@ -15,6 +15,7 @@ mod catalog;
 mod connection;
 mod database;
 mod databases;
+mod drill;
 mod dump;
 mod endpoint;
 mod failure;

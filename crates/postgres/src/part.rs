@@ -208,6 +208,11 @@ impl Target for PostgresPart {
         }
     }
 
+    async fn server_version(&self) -> Result<String, Error> {
+        let row = self.session()?.query_one("SELECT current_setting('server_version')", &[]).await;
+        Ok(row.map_err(from_postgres("read the server's version"))?.get(0))
+    }
+
     async fn count(&self, stream: &StreamName) -> Result<u64, Error> {
         let unknown = || Error::new(Kind::Internal, format!("no table for stream {stream}"));
         let table = self.tables.get(stream).ok_or_else(unknown)?;

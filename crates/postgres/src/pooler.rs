@@ -44,6 +44,9 @@ pub(crate) async fn refuse_shared(endpoint: &Endpoint) -> Result<(), Error> {
 
 /// Fails when anything but the server itself answers. Asks in a database that is there before the target is.
 pub(crate) async fn refuse_any(target: &Endpoint) -> Result<(), Error> {
+    if let Some(database) = &target.maintenance {
+        return refuse_any_at(&target.with_database(database)).await;
+    }
     match refuse_any_at(&target.with_database("postgres")).await {
         Err(error) if error.kind == Kind::NotFound => refuse_any_at(&target.with_database("template1")).await,
         other => other,

@@ -7,6 +7,7 @@
 
 use crate::catalog::Catalog;
 use crate::database::missing_roles;
+use crate::drill;
 use crate::failure::from_postgres;
 use crate::needs::Needs;
 use crate::roles::{self, Restorer, Role};
@@ -42,6 +43,8 @@ pub(crate) struct Cleared {
     pub missing_roles: BTreeSet<String>,
     /// Roles that will own something.
     pub owners: BTreeSet<String>,
+    /// Drills: roles that are not there, and stand in nobody's way.
+    pub lacking: Option<drill::Lacking>,
 }
 
 async fn owner_of(client: &Client, database: &str) -> Result<Option<String>, Error> {
@@ -116,10 +119,15 @@ pub(crate) async fn check(
     let restorer = Restorer::find(client, options.role.as_deref()).await?;
     // A backup that does not say what it needs is checked for the rest; the server has the last word.
     let needs = catalog.needs.clone().unwrap_or_default();
-    let present = owner_of(client, target).await?;
+    let drills = drill::is_drill(options);
+    let present = if drills { None } else { owner_of(client, target).await? };
+    let lacking = match drills {
+        true => Some(drill::Lacking::find(client, catalog, &needs.named).await?),
+        false => None,
+    };
     let check = Check { client, major, catalog, needs, contents, options, restorer: &restorer, present };
     let mut found = Obstacles::default();
-    let missing = check.roles(&mut found).await?;
+    let missing = if drills { BTreeSet::new() } else { check.roles(&mut found).await? };
     check.extensions(&mut found).await?;
     check.storage(&mut found).await?;
     check.locale(&mut found).await?;
@@ -129,7 +137,7 @@ pub(crate) async fn check(
     check.settings(&mut found).await?;
     found.into_result()?;
     let owners = check.owners();
-    Ok(Cleared { missing_roles: missing, owners, restorer })
+    Ok(Cleared { missing_roles: missing, owners, lacking, restorer })
 }
 
 impl Check<'_> {

@@ -8,6 +8,7 @@
 use crate::catalog::Catalog;
 use crate::connection::{Purpose, connect, may_be_silent};
 use crate::database::{self, Properties, Setting};
+use crate::drill;
 use crate::endpoint::Endpoint;
 use crate::failure::{from_postgres, map};
 use crate::guard::{self, Live};
@@ -34,6 +35,10 @@ enum There {
     Empty(Live),
     /// A database in use: the names are exchanged. With the publications in it.
     Full(Live, Vec<String>),
+    /// Whatever it is, it is nothing to a drill. Whether the server is the one that the backup was made of.
+    Drill {
+        at_source: bool,
+    },
 }
 
 /// A scratch database and the session that manages it from outside.
@@ -85,6 +90,13 @@ impl Scratch {
     pub async fn create(&mut self, like: &Properties, no_owner: bool) -> Result<Vec<String>, Error> {
         let mut notes = self.drop_leftovers().await?;
         notes.extend(self.tidy_replaced().await?);
+        if let There::Drill { at_source } = self.there {
+            notes.extend(drill::unmarked(&self.maintenance).await?);
+            let server = self.target.server();
+            let own =
+                || format!("{server} is the server that the backup was made of: a drill loads it as a restore does");
+            notes.extend(at_source.then(own));
+        }
         // Noted first: a stop while the server is at it must find something to discard.
         self.made = true;
         let (name, tablespace) = (self.endpoint.database(), self.live().and_then(|live| live.tablespace.as_deref()));
@@ -103,7 +115,7 @@ impl Scratch {
     /// The database that has the target's name now.
     fn live(&self) -> Option<&Live> {
         match &self.there {
-            There::Nothing => None,
+            There::Nothing | There::Drill { .. } => None,
             There::Empty(live) | There::Full(live, _) => Some(live),
         }
     }
@@ -147,6 +159,9 @@ impl Scratch {
         stop: Stop<'_>,
     ) -> Result<(Option<String>, Vec<String>), Error> {
         let scratch = self.endpoint.database().to_owned();
+        if matches!(self.there, There::Drill { .. }) {
+            return Err(Error::new(Kind::Internal, format!("{scratch} is a drill's database and never gets a name")));
+        }
         let gone = || Error::new(Kind::Unavailable, format!("{scratch} is gone: somebody dropped it"));
         let oid = oid_of(&self.maintenance, &scratch).await?.ok_or_else(gone)?;
         let There::Full(live, publications) = &self.there else {
@@ -272,10 +287,11 @@ impl Scratch {
     async fn drop_leftovers(&self) -> Result<Vec<String>, Error> {
         let sql = "SELECT d.datname::text FROM pg_catalog.pg_database d \
              WHERE d.datname ~ '__new_[0-9a-z]+$' AND NOT d.datistemplate \
-             AND pg_catalog.shobj_description(d.oid, 'pg_database') LIKE $1 \
+             AND pg_catalog.shobj_description(d.oid, 'pg_database') = \
+             $1::text || substring(d.datname::text FROM '__new_([0-9a-z]+)$') || ' for ' || $2::text \
              AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)";
-        let marked = format!("{MARKER}% for {}", self.target.database().replace('\\', "\\\\").replace(['%', '_'], "_"));
-        let rows = self.maintenance.query(sql, &[&marked]).await.map_err(from_postgres("look for leftovers"))?;
+        let rows = self.maintenance.query(sql, &[&MARKER, &self.target.database()]).await;
+        let rows = rows.map_err(from_postgres("look for leftovers"))?;
         let mut notes = Vec::new();
         for name in rows.iter().map(|row| row.get::<_, String>(0)) {
             let run = name.rsplit_once("__new_").map_or("", |(_, run)| run);
@@ -285,8 +301,8 @@ impl Scratch {
             let dropped = self.maintenance.batch_execute(&format!("DROP DATABASE IF EXISTS {}", ident(&name))).await;
             unlock(&self.maintenance, run).await?;
             notes.push(match dropped {
-                Ok(()) => format!("dropped {name}, which an earlier restore left behind"),
-                Err(error) => map(&format!("could not drop {name}, which an earlier restore left behind"), &error).what,
+                Ok(()) => format!("dropped {name}, which an earlier run left behind"),
+                Err(error) => map(&format!("could not drop {name}, which an earlier run left behind"), &error).what,
             });
         }
         Ok(notes)
@@ -331,6 +347,9 @@ async fn look(
     catalog: &Catalog,
     options: &TargetOptions,
 ) -> Result<There, Error> {
+    if drill::is_drill(options) {
+        return Ok(There::Drill { at_source: drill::look(client, major, target, catalog, options).await? });
+    }
     let Some(live) = Live::find(client, major, target.database()).await? else {
         if options.mode == Some(Mode::Swap) {
             return Err(Error::new(Kind::NotFound, format!("there is no {target} to swap with"))
@@ -394,6 +413,9 @@ async fn unlock(client: &Client, run: &str) -> Result<(), Error> {
 
 /// A session in a database that is there on every server.
 pub(crate) async fn connect_maintenance(target: &Endpoint) -> Result<Client, Error> {
+    if let Some(database) = &target.maintenance {
+        return connect(&target.with_database(database), Purpose::Write, 60).await;
+    }
     match connect(&target.with_database("postgres"), Purpose::Write, 60).await {
         Err(error) if error.kind == Kind::NotFound => {
             connect(&target.with_database("template1"), Purpose::Write, 60).await

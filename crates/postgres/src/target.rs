@@ -8,6 +8,7 @@ use crate::archive::{self, BUILD_SETTINGS, private_folder};
 use crate::builds::Builds;
 use crate::catalog::{ARCHIVE, CATALOG, Catalog, Special, Table};
 use crate::connection::{Purpose, connect};
+use crate::drill;
 use crate::dump::DumpFailure;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
@@ -71,6 +72,7 @@ impl PostgresTarget {
         let catalog = Document::find(documents, CATALOG).ok_or_else(|| missing(CATALOG))?;
         let archive = Document::find(documents, ARCHIVE).ok_or_else(|| missing(ARCHIVE))?;
         let catalog = Catalog::parse(&catalog.bytes)?;
+        let endpoint = if drill::is_drill(&options) { drill::place(&endpoint) } else { endpoint };
         pooler::refuse_any(&endpoint).await?;
         scripts::refuse_commands(&options.before_publish)?;
         let contents = Contents::parse(&archive.bytes)?;
@@ -131,7 +133,8 @@ impl PostgresTarget {
     }
 
     async fn restore_entries(&self, section: Section, wanted: impl Fn(&Entry) -> bool) -> Result<(), Error> {
-        let (out, _) = lacking::unmakeable(&self.contents, &self.catalog);
+        let (mut out, _) = lacking::unmakeable(&self.contents, &self.catalog);
+        out.extend(self.cleared.lacking.iter().flat_map(|lacking| lacking.left_out(&self.contents)));
         let wanted = |entry: &&Entry| entry.section == section && !out.contains(&entry.id) && wanted(entry);
         let entries: Vec<&Entry> = self.contents.entries.iter().filter(wanted).collect();
         let archive = self.folder.path().join("schema");
@@ -242,6 +245,7 @@ impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let mut notes = self.left_out();
         notes.extend(lacking::unmakeable(&self.contents, &self.catalog).1);
+        notes.extend(self.cleared.lacking.iter().flat_map(drill::Lacking::notes));
         notes.extend(self.create_roles().await?);
         notes.extend(self.scratch.create(&self.catalog.database, self.options.no_owner).await?);
         self.hand_over().await?;
@@ -295,6 +299,11 @@ impl Target for PostgresTarget {
             sessions.push(self.session().await?);
         }
         statistics::gather(sessions).await
+    }
+
+    async fn server_version(&self) -> Result<String, Error> {
+        let row = self.scratch.maintenance().query_one("SELECT current_setting('server_version')", &[]).await;
+        Ok(row.map_err(from_postgres("read the server's version"))?.get(0))
     }
 
     async fn count(&self, stream: &StreamName) -> Result<u64, Error> {

@@ -9,7 +9,7 @@
 
 use crate::frame::{Frame, Kind, encode};
 use crate::upload::put_own;
-use crate::{BackupId, Error, FORMAT, Repository, SourceName, keys};
+use crate::{BackupId, Error, FORMAT, Repository, SourceName, keys, pages};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -322,17 +322,12 @@ impl Repository {
 
     /// Tells of each name in a folder, in the order of keys.
     async fn each_name(&self, folder: &Prefix, mut tell: impl FnMut(BackupId, Ulid, Sort)) -> Result<(), Error> {
-        let mut after = None;
-        loop {
-            let page = self.store.list(folder, after.as_ref()).await.map_err(Error::store("list evidence"))?;
-            for (backup, ulid, sort) in page.entries.iter().filter_map(|entry| keys::parse_evidence(&entry.key)) {
+        let note = |entry: &store::Entry| {
+            if let Some((backup, ulid, sort)) = keys::parse_evidence(&entry.key) {
                 tell(backup, ulid, sort);
             }
-            after = page.entries.last().map(|entry| entry.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(());
-            }
-        }
+        };
+        pages::each(self.store.as_ref(), folder, "list evidence", note).await
     }
 
     /// One piece of evidence; `None` when it is gone, damaged or not what its name says.

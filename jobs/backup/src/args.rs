@@ -1,9 +1,8 @@
 //! The options of a backup.
 
-use crate::limits;
 use clap::Args;
 use engine::{Filter, GlobalsWanted};
-use jobkit::{RepoArgs, Secret};
+use jobkit::{RepoArgs, Secret, limits};
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -6,7 +6,6 @@
 
 mod all;
 mod args;
-mod limits;
 mod plan;
 mod rate;
 mod report;

@@ -38,10 +38,14 @@ enum Command {
     Pin(commands::pin::PinArgs),
     /// Bring a backup into a new database, or into the place of one that is marked for that, and prove it
     Restore(restore::RestoreArgs),
+    /// Practise a restore: into a scratch database that is proven and dropped, and record that it was done
+    Drill(restore::DrillArgs),
     /// Mark a database as one that restores may replace, or as production, which they never do
     Mark(commands::mark::MarkArgs),
     /// Undo the last swap: the database that a restore has replaced gets its name back
     Rollback(commands::rollback::RollbackArgs),
+    /// Fail when a backup is too old, or was not verified or drilled lately, and name what is overdue
+    Check(commands::check::CheckArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Print help on a command, or on the exit codes
@@ -60,8 +64,10 @@ fn main() -> ExitCode {
             Command::Prune(args) => commands::prune::run(args, kit).await,
             Command::Pin(args) => commands::pin::run(args, kit).await,
             Command::Restore(args) => restore::run(args, kit).await,
+            Command::Drill(args) => restore::drill(args, kit).await,
             Command::Mark(args) => commands::mark::run(args, kit).await,
             Command::Rollback(args) => commands::rollback::run(args, kit).await,
+            Command::Check(args) => commands::check::run(args, kit).await,
             Command::Completions(args) => commands::completions::run::<Cli>(&args),
             Command::Help(args) => commands::help::run::<Cli>(&args),
         },

@@ -1,4 +1,4 @@
-//! The options of a restore.
+//! The options of a restore, and of a drill.
 
 use clap::{Args, ValueEnum};
 use engine::Filter;
@@ -109,4 +109,31 @@ impl RestoreArgs {
     pub(crate) fn loaders(&self) -> usize {
         if self.only_table.is_empty() && self.only_schema.is_empty() { usize::from(self.workers) } else { 1 }
     }
+}
+
+/// Options of `drill`.
+#[derive(Debug, Clone, Args)]
+pub struct DrillArgs {
+    /// Where the backups are kept
+    #[command(flatten)]
+    pub repo: RepoArgs,
+    /// The backup: NAME for the newest full one, NAME@ID or the beginning of an ID
+    #[arg(long, value_name = "NAME[@ID]")]
+    pub from: String,
+    /// Any of the source's full backups instead of the newest
+    #[arg(long)]
+    pub random: bool,
+    /// The server to restore on, with a database to work from: postgres://USER@HOST:PORT/postgres. A scratch database is made there
+    /// and dropped; nothing else is touched
+    #[arg(long, value_name = "URL")]
+    pub target: Secret,
+    /// Password for the server; better given in LONGSHORE_TARGET_PASSWORD_FILE than on the command line
+    #[arg(long, value_name = "PASSWORD")]
+    pub target_password: Option<Secret>,
+    /// Connections that load at the same time, and indexes built at the same time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// Folder of the vendor's tools (pg_restore) [default: the usual places]
+    #[arg(long, value_name = "FOLDER")]
+    pub tools: Option<PathBuf>,
 }

@@ -1,28 +1,30 @@
 //! The restore job: one backup into one target, proven.
 //!
-//! Owns the road back: find, check, prepare, load and build, complete, prove, publish. Promises that the target's name shows nothing
+//! Owns the road back: find, check, prepare, load and build, complete, prove, publish; and the drill, which goes the same road and
+//! discards what it made instead. Promises that the target's name shows nothing
 //! before everything is loaded and compared, and that a failure or a signal at any point removes what was made. Every
 //! chunk is checked against its hash before a row of it reaches the database.
 
 mod args;
+mod backup;
+mod drill;
+mod drill_report;
 mod load;
 mod proof;
 mod report;
+mod road;
 mod schedule;
 mod scripts;
 
-pub use args::{Mode, Proof, RestoreArgs};
+pub use args::{DrillArgs, Mode, Proof, RestoreArgs};
+pub use drill::drill;
 
+use backup::Backup;
 use databases::Address;
-use engine::{Document, StreamName, Target, TargetOptions};
-use jobkit::{Exit, Failure, Kit, Secret};
-use repository::{List, Manifest, Repository};
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
-use ulid::Ulid;
-
-/// How long removing a half-made database may take, inside the grace period of a stop.
-const DISCARD: Duration = Duration::from_secs(20);
+use engine::{Target, TargetOptions};
+use jobkit::{Failure, Kit, Secret};
+use road::{Proven, Road};
+use std::time::Instant;
 
 /// Restores one backup and prints what was proven.
 pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
@@ -45,24 +47,20 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
         before_publish,
         drop_old: args.drop_old,
         target_is_a_clone: args.target_is_a_clone,
-        source_server: backup.manifest.about.get("server").and_then(|server| server.as_str()).map(str::to_owned),
+        source_server: backup.source_server(),
         workers: usize::from(args.workers),
         no_owner: args.no_owner,
         role: args.role.clone(),
         create_missing_roles: args.create_missing_roles,
-        run: Ulid::generate().to_string().to_ascii_lowercase().chars().skip(16).collect(),
+        run: road::new_run(),
         tools: args.tools.clone(),
     };
     let mut target = address.open_target(&backup.documents, options).await?;
     if let Some(streams) = target.streams() {
         backup.keep(&streams);
     }
-    let stopped = kit.shutdown.token().clone();
-    let outcome = tokio::select! {
-        biased;
-        () = stopped.cancelled() => Err(Failure::new(Exit::Interrupted, "the restore was interrupted; the target is as it was")),
-        outcome = Box::pin(restore(&args, &kit, &repository, &backup, target.as_mut())) => outcome,
-    };
+    let road = Road { kit: &kit, repository: &repository, backup: &backup, proof: args.prove, loaders: args.loaders() };
+    let outcome = restore(&args, &road, target.as_mut()).await;
     // From here on a signal stops the job only between attempts: the rename may have been done when its answer is awaited,
     // and stopping then would leave the operator without knowing which database has the name.
     let published = match outcome {
@@ -75,114 +73,21 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
             report.seconds = begun.elapsed().as_secs_f64();
             kit.printer.print(&report, report::text)
         }
-        Err(failure) => Err(discard(target.as_mut(), failure).await),
+        Err(failure) => Err(road::discard_after(target.as_mut(), failure, "restore into the same target").await),
     }
 }
 
-/// What a restore needs of a backup.
-struct Backup {
-    name: String,
-    manifest: Manifest,
-    lists: Vec<List>,
-    documents: Vec<Document>,
-}
-
-impl Backup {
-    async fn read(repository: &Repository, manifest: Manifest) -> Result<Self, Failure> {
-        let name = format!("{}@{}", manifest.header.source, manifest.header.backup);
-        let lists = repository::read_all(repository, &manifest).await?;
-        let mut documents = Vec::with_capacity(manifest.header.documents.len());
-        for document in &manifest.header.documents {
-            let bytes = repository.read_document(document, &name).await?;
-            documents.push(Document { name: document.name.clone(), bytes });
+/// The road, and what comes before the name.
+async fn restore(args: &RestoreArgs, road: &Road<'_>, target: &mut dyn Target) -> Result<Proven, Failure> {
+    let whole_way = async {
+        let mut proven = road.go(target).await?;
+        if !args.before_swap.is_empty() {
+            road.kit.progress.stage("run what comes before the swap");
+            proven.notes.extend(target.before_publish().await?);
         }
-        let backup = Self { name, manifest, lists, documents };
-        backup.assert_totals()?;
-        Ok(backup)
-    }
-
-    /// Leaves out what is not restored. What is left is proven as everything would be.
-    fn keep(&mut self, streams: &BTreeSet<StreamName>) {
-        for list in &mut self.lists {
-            list.segments.retain(|segment| streams.contains(&StreamName::new(&segment.stream)));
-        }
-        let left = || self.lists.iter().flat_map(|list| &list.segments);
-        let rows = left().filter_map(|segment| load::digest_of(segment).ok()).map(|digest| digest.rows).sum();
-        let bytes = left().map(|segment| segment.bytes).sum();
-        let totals = &mut self.manifest.header.totals;
-        (totals.rows, totals.bytes) = (rows, bytes);
-    }
-
-    /// The lists must say what the manifest says: a list that was left out would be a table that is left out. Segments
-    /// come in order and none twice, and each has as many bytes as its chunks.
-    fn assert_totals(&self) -> Result<(), Failure> {
-        let wrong = |what: String| Err(Failure::new(Exit::Data, what).hint("restore another backup"));
-        let (mut segments, mut rows, mut bytes) = (0, 0, 0);
-        let mut streams = BTreeSet::new();
-        let mut last: Option<(&str, u64)> = None;
-        for (list, segment) in
-            self.lists.iter().flat_map(|list| list.segments.iter().map(move |segment| (list, segment)))
-        {
-            let place = (segment.stream.as_str(), segment.at);
-            let in_chunks: u64 = list.refs_of(segment).iter().map(|chunk| chunk.plain_len).sum();
-            if last.is_some_and(|last| last >= place) || in_chunks != segment.bytes {
-                return wrong(format!(
-                    "the record of {} {} in {} is inconsistent",
-                    segment.stream, segment.range, self.name
-                ));
-            }
-            last = Some(place);
-            streams.insert(segment.stream.as_str());
-            segments += 1;
-            rows += load::digest_of(segment)?.rows;
-            bytes += segment.bytes;
-        }
-        let totals = &self.manifest.header.totals;
-        let found = (streams.len() as u64, segments, rows, bytes);
-        if found == (totals.streams, totals.segments, totals.rows, totals.bytes) {
-            return Ok(());
-        }
-        wrong(format!("the lists of {} hold {rows} rows, and its manifest says {}", self.name, totals.rows))
-    }
-}
-
-async fn restore(
-    args: &RestoreArgs,
-    kit: &Kit,
-    repository: &Repository,
-    backup: &Backup,
-    target: &mut dyn Target,
-) -> Result<Proven, Failure> {
-    kit.progress.stage("make the schema");
-    let mut notes = target.prepare().await?;
-    if backup.manifest.header.scope != "full" {
-        notes.insert(0, format!("{} is of a part of its source only; `longshore show` says which", backup.name));
-    }
-    for note in &notes {
-        tracing::info!("{note}");
-    }
-    kit.progress.stage("load rows, build indexes");
-    kit.progress.set_total(backup.manifest.header.totals.bytes, backup.manifest.header.totals.rows);
-    let units = load::units(&backup.lists, args.loaders());
-    load::run(target, repository, &backup.name, units, args.loaders(), &kit.progress).await?;
-    kit.progress.stage("add constraints, gather statistics");
-    target.complete().await?;
-    kit.progress.stage(match args.prove {
-        Proof::Counts => "count rows",
-        Proof::Content => "read everything back and compare",
-    });
-    let verdicts = proof::prove(target, &backup.lists, args.prove, args.loaders(), &kit.progress).await?;
-    if !args.before_swap.is_empty() {
-        kit.progress.stage("run what comes before the swap");
-        notes.extend(target.before_publish().await?);
-    }
-    Ok(Proven { verdicts, notes })
-}
-
-/// A restored database that was compared and has not got its name yet.
-struct Proven {
-    verdicts: Vec<proof::Verdict>,
-    notes: Vec<String>,
+        Ok(proven)
+    };
+    road::until_stopped(road.kit, "the restore was interrupted; the target is as it was", whole_way).await
 }
 
 async fn publish(
@@ -200,21 +105,4 @@ async fn publish(
     }
     proven.notes.append(&mut conclusion.notes);
     Ok(report::Report::new(&backup.manifest, conclusion, args.prove, &proven.verdicts, proven.notes))
-}
-
-/// Removes what was made. What could not be removed is said, with its name, beside what went wrong first.
-async fn discard(target: &mut dyn Target, failure: Failure) -> Failure {
-    match tokio::time::timeout(DISCARD, target.discard()).await {
-        Ok(Ok(())) => failure,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the half-made database could not be removed; the next restore into the same target will");
-            failure
-        }
-        Err(_) => {
-            tracing::warn!(
-                "the half-made database could not be removed in time; the next restore into the same target will"
-            );
-            failure
-        }
-    }
 }

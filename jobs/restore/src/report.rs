@@ -53,7 +53,7 @@ impl Report {
     }
 }
 
-fn tables(number: u64) -> String {
+pub(crate) fn tables(number: u64) -> String {
     if number == 1 { "1 table".to_owned() } else { format!("{} tables", count(number)) }
 }
 

@@ -1,5 +1,6 @@
 //! Commands that need no job of their own: one file each, `Args` and `run`.
 
+pub mod check;
 pub mod completions;
 pub mod help;
 pub mod init;

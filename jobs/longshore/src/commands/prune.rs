@@ -170,7 +170,8 @@ async fn asked_for(args: &PruneArgs, repository: &Repository) -> Result<Vec<(Sou
 async fn one(repository: &Repository, name: &str) -> Result<(SourceName, BackupId), Failure> {
     let Selector { source, backup } = name.parse()?;
     let ids = repository.backup_ids(Some(&source)).await?;
-    let begins = |id: &BackupId| backup.as_ref().is_some_and(|beginning| id.to_string().starts_with(beginning.as_str()));
+    let begins =
+        |id: &BackupId| backup.as_ref().is_some_and(|beginning| id.to_string().starts_with(beginning.as_str()));
     let mut matching = ids.into_iter().filter(|(_, id)| begins(id));
     match (matching.next(), matching.next()) {
         (Some(one), None) => Ok(one),
@@ -195,7 +196,8 @@ fn options(args: &PruneArgs) -> PruneOptions {
 fn frozen_because(source: &SourceName, shrunk: &Shrunk) -> Failure {
     let Shrunk { id, unit, usual, has } = shrunk;
     let size = |number: u64| if *unit == "bytes" { bytes(number) } else { format!("{} {unit}", count(number)) };
-    let what = format!("{source}@{id} has {} where {} are usual: nothing of {source} is removed", size(*has), size(*usual));
+    let what =
+        format!("{source}@{id} has {} where {} are usual: nothing of {source} is removed", size(*has), size(*usual));
     Failure::new(Exit::Refused, what).hint(format!(
         "look at what is missing; if it is meant to be so, `longshore prune --accept {source}@{id}` lets retention go on"
     ))
@@ -223,7 +225,10 @@ fn text(account: &Account, location: &str) -> String {
     }
     out.push_str(&format!("pruned {location}\n"));
     if *marked > 0 {
-        out.push_str(&format!("  {} backups marked for removal; `longshore prune --undo` takes that back\n", count(*marked)));
+        out.push_str(&format!(
+            "  {} backups marked for removal; `longshore prune --undo` takes that back\n",
+            count(*marked)
+        ));
     }
     if !gone.is_empty() {
         out.push_str(&format!("  {} backups removed that were marked before\n", gone.len()));
@@ -241,9 +246,8 @@ fn text(account: &Account, location: &str) -> String {
 }
 
 fn plan_text(plan: &SourcePlan) -> String {
-    let began = |id: &BackupId| {
-        plan.started.get(id).map(|at| at.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default()
-    };
+    let began =
+        |id: &BackupId| plan.started.get(id).map(|at| at.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default();
     let mut out = format!("{}\n", plan.source);
     for kept in &plan.decision.kept {
         let reasons: Vec<&str> = kept.reasons.iter().map(|reason| reason.as_str()).collect();

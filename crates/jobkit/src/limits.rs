@@ -23,14 +23,20 @@ const TIMES: &[(&str, u64)] = &[("", 1), ("s", 1), ("m", 60), ("min", 60), ("h",
 const SLOWEST: u64 = 1 << 10;
 
 /// Bytes per second: `500KiB`, `20MiB`, `20MiB/s`, `1048576`.
-pub(crate) fn rate(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// What to write instead.
+pub fn rate(text: &str) -> Result<u64, String> {
     let bare = text.trim().strip_suffix("/s").unwrap_or(text.trim());
     let bytes = scaled(bare, SIZES).ok_or("write a size such as 500KiB, 20MiB or 1GiB")?;
     if bytes < SLOWEST { Err(format!("{SLOWEST} bytes a second are the least")) } else { Ok(bytes) }
 }
 
-/// A time: `90s`, `30m`, `4h`, `1h30m`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+/// A time: `90s`, `30m`, `4h`, `1h30m`, `8d`.
+///
+/// # Errors
+/// What to write instead.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let bad = "write a time such as 90s, 30m, 4h or 1h30m";
     let (mut seconds, mut rest) = (0_u64, text.trim());
     while !rest.is_empty() {
