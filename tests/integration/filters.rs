@@ -245,3 +245,37 @@ async fn a_whole_backup_after_a_part_recognises_what_the_whole_one_before_stored
     let second = part(&place, &db, &only).run().await.success().json();
     assert!(added(&second) * 10 < added(&first), "{first}\n{second}");
 }
+
+/// A partition on another server is a definition, like any other: in a part, and in a part of that.
+#[tokio::test]
+async fn foreign_partitions_stay_attached_in_a_part() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(CLINIC).await;
+    let far = "create foreign data wrapper w; create server far foreign data wrapper w;";
+    db.exec(far).await;
+    db.exec(
+        "create table mixed (k int, v text) partition by list (k); create table mixed_here partition of mixed for values in (1);
+         create foreign table mixed_there partition of mixed for values in (2) server far;
+         comment on foreign table mixed_there is 'far'; insert into mixed values (1, 'here')",
+    )
+    .await;
+    let place = Place::new().await;
+    let backup = part(&place, &db, &[("EXCLUDE_SCHEMA", "audit")]).run().await.success().json();
+    let target = Target::of(&db);
+    let restored = restore(&place, &db, &backup, &target).run().await.success().json();
+    assert!(!restored["notes"].to_string().contains("attach"), "{restored}");
+    let partitions = "select string_agg(inhrelid::regclass || ' ' || coalesce(obj_description(inhrelid, 'pg_class'), '-'), ',' order by 1)
+         from pg_inherits where inhparent = 'mixed'::regclass";
+    assert_eq!(says(&target, partitions).await, "mixed_here -,mixed_there far");
+    let into = db.server.create_database().await;
+    let only = || {
+        let job = place.job(["restore", "--output", "json"]).env("LONGSHORE_TARGET", into.url());
+        job.env("LONGSHORE_FROM", format!("app@{}", backup["id"].as_str().unwrap()))
+            .env("LONGSHORE_ONLY_TABLE", "mixed")
+    };
+    assert_failed(only().run().await, 78, "the part needs what the target does not have: server far");
+    into.exec(far).await;
+    crate::staging::mark(&into.url(), "staging").run().await.success();
+    only().run().await.success();
+    assert_eq!(into.value(partitions).await, "mixed_here -,mixed_there far");
+}

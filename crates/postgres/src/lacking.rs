@@ -147,7 +147,7 @@ pub(crate) fn unmakeable(contents: &Contents, catalog: &Catalog) -> (BTreeSet<i3
         let of_kind = |id: &&i32| by_id.get(id).is_some_and(|need| kinds.contains(&need.kind.as_str()));
         entry.needs.iter().filter(of_kind).collect::<BTreeSet<_>>().len() >= 2
     };
-    let attached_to_nothing = |entry: &Entry| entry.kind == "TABLE ATTACH" && !two(entry, &["TABLE"]);
+    let attached_to_nothing = |entry: &Entry| entry.kind == "TABLE ATTACH" && !two(entry, &["TABLE", "FOREIGN TABLE"]);
     let index_to_nothing = |entry: &Entry| entry.kind == "INDEX ATTACH" && !two(entry, &["INDEX", "CONSTRAINT"]);
     let key_to_nothing = |entry: &Entry| entry.class == PG_CONSTRAINT && lacking.foreign_keys.contains(&entry.oid);
     let (mut out, mut notes) = (BTreeSet::new(), Vec::new());

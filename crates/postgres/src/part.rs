@@ -356,6 +356,9 @@ async fn assert_there(client: &Client, part: &PartEntries) -> Result<(), Error> 
             "extension" => {
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = $2::text AND $1::text IS NOT NULL)"
             }
+            "server" => {
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname = $2::text AND $1::text IS NOT NULL)"
+            }
             "type" | "domain" => {
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
                  WHERE n.nspname = $1::text AND t.typname = $2::text)"
@@ -367,7 +370,7 @@ async fn assert_there(client: &Client, part: &PartEntries) -> Result<(), Error> 
         };
         let found = client.query_one(sql, &[schema, name]).await.map_err(from_postgres("look what is there"))?;
         if !found.get::<_, bool>(0) {
-            let name = if kind == "extension" { name.clone() } else { shown(schema, name) };
+            let name = if schema.is_empty() { name.clone() } else { shown(schema, name) };
             lost.push(format!("{kind} {name}"));
         }
     }

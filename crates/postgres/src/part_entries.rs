@@ -152,7 +152,15 @@ impl PartEntries {
             }
             if matches!(
                 kind,
-                "TABLE" | "SEQUENCE" | "VIEW" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "TYPE" | "DOMAIN" | "EXTENSION"
+                "TABLE"
+                    | "SEQUENCE"
+                    | "VIEW"
+                    | "MATERIALIZED VIEW"
+                    | "FOREIGN TABLE"
+                    | "TYPE"
+                    | "DOMAIN"
+                    | "EXTENSION"
+                    | "SERVER"
             ) {
                 self.needs.insert((kind.to_lowercase(), need.schema.clone(), need.tag.clone()));
             }
@@ -202,7 +210,7 @@ impl Archive<'_> {
         if entry.kind != "TABLE ATTACH" {
             return None;
         }
-        let tables = || self.needed(entry).filter(|need| need.is_table());
+        let tables = || self.needed(entry).filter(|need| need.is_any_table());
         let is_child = |need: &&Entry| need.tag == entry.tag && need.schema == entry.schema;
         let child = tables().find(is_child)?.id;
         Some((tables().find(|need| need.id != child)?.id, child))
@@ -239,7 +247,7 @@ impl Archive<'_> {
         match entry.kind.as_str() {
             "DEFAULT" | "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" | "TRIGGER" | "RULE" | "POLICY"
             | "ROW SECURITY" => self.owner(entry).is_some_and(|table| chosen.contains(&table.id)),
-            "INDEX" | "STATISTICS" | "SEQUENCE" => any(Entry::is_table),
+            "INDEX" | "STATISTICS" | "SEQUENCE" => any(Entry::is_any_table),
             "SEQUENCE OWNED BY" => any(Entry::is_sequence),
             "TABLE ATTACH" | "INDEX ATTACH" => self.attaches_within(entry, chosen),
             "COMMENT" | "ACL" | "SECURITY LABEL" => any(|_| true),
@@ -256,7 +264,7 @@ impl Archive<'_> {
     fn owner<'b>(&'b self, entry: &'b Entry) -> Option<&'b Entry> {
         let names = |table: &&Entry| {
             let after = entry.tag.strip_prefix(table.tag.as_str());
-            table.is_table()
+            table.is_any_table()
                 && table.schema == entry.schema
                 && after.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
