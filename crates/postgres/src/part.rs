@@ -277,7 +277,8 @@ fn plain(script: &str) -> String {
             .any(|beginning| line.starts_with(beginning))
     };
     // Only before the first statement of its own and after the last: a function's body is never touched.
-    let lines: Vec<&str> = script.lines().collect();
+    // Lines end with a line feed alone: a carriage return before it is content.
+    let lines: Vec<&str> = script.split('\n').collect();
     let head = lines.iter().position(|line| line.starts_with("-- Name: ")).unwrap_or(lines.len());
     let mut kept: Vec<&str> = lines[..head].iter().copied().filter(|line| !foreign(line)).collect();
     let tail = lines.iter().rposition(|line| line.starts_with("\\unrestrict ")).filter(|at| *at >= head);
@@ -422,10 +423,10 @@ mod tests {
     #[test]
     fn a_script_loses_what_is_not_sql_at_its_ends_and_nothing_else() {
         let script = "--\n\\restrict abc\nSET client_encoding = 'LATIN1';\nSET transaction_timeout = 0;\nSET row_security = off;\n--\n\
-             -- Name: f; Type: FUNCTION\nCREATE FUNCTION f() AS '\nSET client_encoding = 1\n\\restrict x\n';\n--\n\\unrestrict abc\n";
+             -- Name: f; Type: FUNCTION\nCREATE FUNCTION f() AS '\r\nSET client_encoding = 1\n\\restrict x\r\n';\n--\n\\unrestrict abc\n";
         assert_eq!(
             plain(script),
-            "--\nSET row_security = off;\n--\n-- Name: f; Type: FUNCTION\nCREATE FUNCTION f() AS '\nSET client_encoding = 1\n\\restrict x\n';\n--"
+            "--\nSET row_security = off;\n--\n-- Name: f; Type: FUNCTION\nCREATE FUNCTION f() AS '\r\nSET client_encoding = 1\n\\restrict x\r\n';\n--"
         );
     }
 }
