@@ -215,3 +215,26 @@ async fn carriage_returns_in_definitions_come_back() {
         assert_eq!(back, there, "{query}");
     }
 }
+
+/// A view is filled with its owner's rights: policies choose what such an owner sees.
+#[tokio::test]
+async fn a_view_whose_owner_is_subject_to_policies_is_filled() {
+    let parts = Parts::new(15).await;
+    let role = format!("{}_viewer", parts.source.name);
+    parts
+        .source
+        .exec(&format!(
+            "create role {role}; create schema seen; grant usage, create on schema seen to {role};
+             create table seen.t (x int); insert into seen.t select generate_series(1, 9); grant select on seen.t to {role};
+             alter table seen.t enable row level security; create policy these on seen.t using (x > 5);
+             create materialized view seen.m as select count(*) as n from seen.t;
+             alter materialized view seen.m owner to {role}; refresh materialized view seen.m"
+        ))
+        .await;
+    assert_eq!(parts.source.value("select n from seen.m").await, "4");
+    parts.place.backup(&parts.source.url()).run().await.success();
+    let restored = parts.restore("SCHEMA", "seen").run().await.success().json();
+    assert_eq!(restored["proven"], true, "{restored}");
+    assert_eq!(parts.live.value("select n from seen.m").await, "4");
+    assert_eq!(parts.live.value("select count(*) from seen.t").await, "9");
+}

@@ -198,9 +198,12 @@ impl Target for PostgresPart {
         self.run("prepare the session", crate::archive::BUILD_SETTINGS).await?;
         self.make("make indexes and constraints", &self.part.after).await?;
         self.set_sequences().await?;
+        // Filled with their owners' rights, as at the source: policies choose what such an owner sees, they do not fail.
+        self.run("prepare the session", "SET row_security = on").await?;
         for (view, sql) in &self.part.fill {
             self.run(&format!("fill materialized view {view}"), sql).await?;
         }
+        self.run("prepare the session", "SET row_security = off").await?;
         let names: Vec<String> = self.tables.values().map(Table::qualified).collect();
         match names.as_slice() {
             [] => Ok(()),
