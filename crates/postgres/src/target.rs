@@ -288,7 +288,9 @@ impl Target for PostgresTarget {
         if let Some(objects) = &self.catalog.large_objects {
             objects.apply(self.inside()?, self.options.no_owner).await?;
         }
+        let left = self.refresh.left().clone();
         self.fill_views().await?;
+        self.restore_entries(Section::PostData, |entry| left.contains(&entry.id)).await?;
         self.restore_entries(Section::PostData, |entry| last.contains(&entry.id)).await?;
         let mut sessions = Vec::new();
         for _ in 0..self.options.workers.min(self.catalog.tables.len().max(1)) {
