@@ -20,6 +20,7 @@ use crate::pooler;
 use crate::quote::{ident, qualified, shown};
 use crate::reader::{Readable, SessionReader};
 use crate::scratch::{connect_maintenance, holds};
+use crate::sessions::end_one;
 use crate::standby::listed;
 use crate::target::assert_version;
 use crate::toc::Contents;
@@ -51,6 +52,8 @@ pub struct PostgresPart {
     folder: tempfile::TempDir,
     /// The one session, from `prepare` on.
     session: Option<Arc<Session>>,
+    /// The server's process of that session.
+    pid: i32,
 }
 
 impl PostgresPart {
@@ -91,6 +94,7 @@ impl PostgresPart {
             pg_restore,
             folder,
             session: None,
+            pid: 0,
         })
     }
 
@@ -152,11 +156,20 @@ impl PostgresPart {
         Ok(())
     }
 
-    /// Whether everything is there, asked over a fresh session: the answer to a commit may have been lost.
-    async fn is_there(&self) -> bool {
-        let Ok(client) = connect(&self.target, Purpose::Lead, 60).await else { return false };
-        let made = self.part.makes.len();
-        matches!(taken(&client, &self.part).await, Ok(names) if made > 0 && names.len() >= made)
+    /// The answer to the commit was lost: whether everything is there. The session is ended first, so that it cannot commit
+    /// after we have looked.
+    async fn was_committed(&self) -> Result<bool, Error> {
+        let unknown = |error: Error| {
+            let what = format!("the answer to the commit was lost, and nobody can be asked: {error}");
+            Error::new(Kind::Unavailable, what)
+                .hint("look into the target: all of the part is there, or nothing of it; when nothing is, run again")
+        };
+        let client = connect(&self.target, Purpose::Lead, 60).await.map_err(unknown)?;
+        end_one(&client, self.pid).await.map_err(unknown)?;
+        let names = taken(&client, &self.part).await.map_err(unknown)?;
+        let schemas = schemas_there(&client).await.map_err(unknown)?;
+        // None of these names was there before.
+        Ok(names.len() >= self.part.makes.len() && self.part.schemas.keys().all(|name| schemas.contains(name)))
     }
 }
 
@@ -168,6 +181,8 @@ impl Target for PostgresPart {
 
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let session = connect_session(&self.target.acting_as(self.options.role.as_deref()), Purpose::Write, 60).await?;
+        let row = session.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await;
+        self.pid = row.map_err(from_postgres("begin"))?.get(0);
         self.session = Some(Arc::new(session));
         self.run("begin", &format!("{NOTICE}; BEGIN")).await?;
         for schema in self.part.schemas.iter().filter(|(_, in_archive)| !**in_archive).map(|(schema, _)| schema) {
@@ -254,7 +269,11 @@ impl Target for PostgresPart {
         let keys: Vec<i32> = self.part.keys.iter().map(|(id, ..)| *id).collect();
         self.make("make the foreign keys", &keys).await?;
         match self.run("commit", "COMMIT").await {
-            Err(error) if error.kind == Kind::Unavailable && self.is_there().await => {}
+            Err(error) if error.kind == Kind::Unavailable => {
+                if !self.was_committed().await? {
+                    return Err(error);
+                }
+            }
             other => other?,
         }
         self.session = None;
