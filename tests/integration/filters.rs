@@ -279,3 +279,40 @@ async fn foreign_partitions_stay_attached_in_a_part() {
     only().run().await.success();
     assert_eq!(into.value(partitions).await, "mixed_here -,mixed_there far");
 }
+
+/// Keys to rows that were left out would end every restore; keys that hold come back.
+#[tokio::test]
+async fn foreign_keys_to_rows_that_were_left_out_are_named_and_left_out() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(CLINIC).await;
+    db.exec(
+        "create table clinic.stays (visit int, at date, loose bigint, foreign key (visit, at) references clinic.visits);
+         alter table clinic.stays add constraint loose_fkey foreign key (loose) references clinic.patients not valid;
+         insert into clinic.stays values (1, '2024-01-02', null)",
+    )
+    .await;
+    let place = Place::new().await;
+    let keys =
+        "select string_agg(conname, ',' order by conname) from pg_constraint where contype = 'f' and conparentid = 0";
+    for (without, lost, held) in [
+        // Those without rows may keep their keys, and so may a key that is not checked.
+        (
+            "clinic.patients",
+            "visits_patient_fkey of clinic.visits",
+            "loose_fkey,patients_ward_fkey,stays_visit_at_fkey,visits_ward_fkey",
+        ),
+        (
+            "clinic.visits_2024",
+            "stays_visit_at_fkey of clinic.stays",
+            "loose_fkey,patients_ward_fkey,visits_patient_fkey,visits_ward_fkey",
+        ),
+    ] {
+        let backup = part(&place, &db, &[("EXCLUDE_TABLE_DATA", without)]).run().await.success().json();
+        let note = format!("foreign keys to rows that are not in this backup: {lost}\"");
+        assert!(notes(&backup).contains(&note), "{}", notes(&backup));
+        let target = Target::of(&db);
+        let restored = restore(&place, &db, &backup, &target).run().await.success().json();
+        assert!(restored["notes"].to_string().contains("fk constraint"), "{restored}");
+        assert_eq!(says(&target, keys).await, held);
+    }
+}

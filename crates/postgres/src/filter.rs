@@ -274,7 +274,9 @@ impl Chosen {
     pub async fn conclude(&self, client: &Client) -> Result<(Option<lacking::Lacking>, Vec<String>), Error> {
         let Some(part) = &self.part else { return Ok((None, Vec::new())) };
         let mut notes = part.notes.clone();
-        let (lacking, more) = lacking::read(client, part.extent, &part.kept, &part.schemas).await?;
+        let Part { kept, without_rows, partition_of, .. } = part;
+        let tables = lacking::Tables { kept, without_rows, partition_of };
+        let (lacking, more) = lacking::read(client, part.extent, tables, &part.schemas).await?;
         notes.extend(more);
         Ok((Some(lacking), notes))
     }

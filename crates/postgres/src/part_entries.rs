@@ -60,8 +60,16 @@ impl PartEntries {
         let schemas = archive.schemas(part)?;
         let tables = archive.tables(part, &schemas)?;
         let mut chosen = archive.with_what_belongs(&schemas, tables);
-        chosen.retain(|id| !out.contains(id));
         let mut part = Self::default();
+        // A key to a table that is not asked for is about the target's rows, whatever the backup has of them.
+        let lost =
+            |id: &i32| archive.by_id.get(id).is_none_or(|entry| archive.outside_tables(entry, &chosen).is_empty());
+        let lost: BTreeSet<i32> = out.iter().copied().filter(lost).collect();
+        for entry in archive.entries.iter().filter(|entry| lost.contains(&entry.id)) {
+            if chosen.remove(&entry.id) && entry.kind == "FK CONSTRAINT" {
+                part.notes.push(format!("left out, because the backup is of a part: {}", entry.shown()));
+            }
+        }
         for (schema, made) in schemas {
             part.schemas.insert(schema, made);
         }
