@@ -270,6 +270,14 @@ impl Chosen {
         Ok(())
     }
 
+    /// Roles that were granted something of the part, or that its policies name; `None` when everything is read.
+    pub async fn roles(&self, client: &Client) -> Result<Option<BTreeSet<String>>, Error> {
+        match &self.part {
+            None => Ok(None),
+            Some(part) => lacking::roles(client, part.extent, &part.kept, &part.schemas).await.map(Some),
+        }
+    }
+
     /// What a restore must know of the part, and what the operator should.
     pub async fn conclude(&self, client: &Client) -> Result<(Option<lacking::Lacking>, Vec<String>), Error> {
         let Some(part) = &self.part else { return Ok((None, Vec::new())) };

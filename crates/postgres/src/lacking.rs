@@ -196,9 +196,50 @@ async fn missing_schemas(
     Ok(rows.map_err(from_postgres("look for schemas that the part needs"))?.iter().map(|row| row.get(0)).collect())
 }
 
+/// Roles that were granted something in the part, or that policies and user mappings in it name. Its owners are in the
+/// archive.
+pub(crate) async fn roles(
+    client: &Client,
+    extent: Extent,
+    kept: &BTreeSet<u32>,
+    schemas: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, Error> {
+    let sql = "WITH inside AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ANY ($2::text[])) \
+         SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid \
+         WHERE d.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.dbid = \
+         (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
+         AND (d.deptype IN ('a', 'r') OR d.classid = 'pg_catalog.pg_user_mapping'::pg_catalog.regclass) \
+         AND CASE d.classid WHEN 'pg_catalog.pg_class'::pg_catalog.regclass THEN d.objid = ANY ($1::oid[]) \
+         WHEN 'pg_catalog.pg_policy'::pg_catalog.regclass \
+         THEN EXISTS (SELECT FROM pg_catalog.pg_policy p WHERE p.oid = d.objid AND p.polrelid = ANY ($1::oid[])) \
+         WHEN 'pg_catalog.pg_namespace'::pg_catalog.regclass THEN d.objid IN (SELECT oid FROM inside) \
+         WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass \
+         THEN EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.oid = d.objid AND p.pronamespace IN (SELECT oid FROM inside)) \
+         WHEN 'pg_catalog.pg_type'::pg_catalog.regclass \
+         THEN EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = d.objid AND t.typnamespace IN (SELECT oid FROM inside)) \
+         WHEN 'pg_catalog.pg_default_acl'::pg_catalog.regclass \
+         THEN EXISTS (SELECT FROM pg_catalog.pg_default_acl a WHERE a.oid = d.objid \
+         AND (a.defaclnamespace IN (SELECT oid FROM inside) OR a.defaclnamespace = 0 AND $3)) \
+         ELSE $3 END ORDER BY 1";
+    let kept: Vec<u32> = kept.iter().copied().collect();
+    let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
+    let rows = client.query(sql, &[&kept, &schemas, &(extent == Extent::Rest)]).await;
+    Ok(rows.map_err(from_postgres("look for roles that the part needs"))?.iter().map(|row| row.get(0)).collect())
+}
+
 async fn has_large_objects(client: &Client) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)";
     Ok(client.query_one(sql, &[]).await.map_err(from_postgres("look for large objects"))?.get(0))
+}
+
+/// Owners of what a filtered backup's archive makes; none for a backup of everything, which records them.
+pub(crate) fn owners(contents: &Contents, catalog: &Catalog) -> BTreeSet<String> {
+    if catalog.lacking.is_none() {
+        return BTreeSet::new();
+    }
+    let (out, _) = unmakeable(contents, catalog);
+    let made = contents.entries.iter().filter(|entry| !entry.owner.is_empty() && !out.contains(&entry.id));
+    made.map(|entry| entry.owner.clone()).collect()
 }
 
 /// Entries of a filtered backup's archive that cannot be made: foreign keys to what is not there, attachments to a

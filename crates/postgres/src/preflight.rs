@@ -8,6 +8,7 @@
 use crate::catalog::Catalog;
 use crate::database::missing_roles;
 use crate::failure::from_postgres;
+use crate::lacking;
 use crate::needs::Needs;
 use crate::roles::{self, Restorer, Role};
 use crate::scratch::Scratch;
@@ -115,7 +116,8 @@ pub(crate) async fn check(
     let (client, major) = (scratch.maintenance(), scratch.major());
     let restorer = Restorer::find(client, options.role.as_deref()).await?;
     // A backup that does not say what it needs is checked for the rest; the server has the last word.
-    let needs = catalog.needs.clone().unwrap_or_default();
+    let mut needs = catalog.needs.clone().unwrap_or_default();
+    needs.owners.extend(lacking::owners(contents, catalog));
     let present = owner_of(client, target).await?;
     let check = Check { client, major, catalog, needs, contents, options, restorer: &restorer, present };
     let mut found = Obstacles::default();
@@ -157,7 +159,7 @@ impl Check<'_> {
         } else {
             let database = if self.present.is_none() { self.catalog.database.roles() } else { BTreeSet::new() };
             (
-                self.catalog.roles.union(&database).cloned().collect(),
+                self.catalog.roles.iter().chain(&database).chain(&self.needs.owners).cloned().collect(),
                 "the server lacks roles that own or were granted something",
                 "create them, let --create-missing-roles do it, or leave owners and grants out with --no-owner",
             )

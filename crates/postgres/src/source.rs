@@ -290,7 +290,10 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32, chose
         moment,
         database,
         has_public: catalog::has_public(client).await?,
-        roles: catalog::read_roles(client, &needs).await?,
+        roles: match chosen.roles(client).await? {
+            Some(roles) => roles,
+            None => catalog::read_roles(client, &needs).await?,
+        },
         tables,
         sequences: catalog::read_sequences(client, chosen).await?,
         large_objects: objects,
