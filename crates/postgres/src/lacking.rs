@@ -8,8 +8,7 @@
 use crate::catalog::Catalog;
 use crate::failure::from_postgres;
 use crate::filter::{Extent, MOST_NOTED};
-use crate::quote::shown;
-use crate::standby::listed;
+use crate::quote::{listed, shown};
 use crate::toc::{Contents, Entry};
 use engine::Error;
 use serde::{Deserialize, Serialize};

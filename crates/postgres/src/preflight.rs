@@ -10,6 +10,7 @@ use crate::database::missing_roles;
 use crate::failure::from_postgres;
 use crate::lacking;
 use crate::needs::Needs;
+use crate::quote::listed;
 use crate::roles::{self, Restorer, Role};
 use crate::scratch::Scratch;
 use crate::toc::{Contents, Entry};
@@ -63,13 +64,13 @@ struct Obstacles {
 impl Obstacles {
     fn missing(&mut self, names: &[String], what: &str, help: &str) {
         if !names.is_empty() {
-            self.missing.push(format!("{what}: {}; {help}", listed(names)));
+            self.missing.push(format!("{what}: {}; {help}", listed(names, MOST_NAMES)));
         }
     }
 
     fn refused(&mut self, names: &[String], what: &str, help: &str) {
         if !names.is_empty() {
-            self.refused.push(format!("{what}: {}; {help}", listed(names)));
+            self.refused.push(format!("{what}: {}; {help}", listed(names, MOST_NAMES)));
         }
     }
 
@@ -81,14 +82,6 @@ impl Obstacles {
         };
         let lines: String = self.missing.iter().chain(&self.refused).map(|line| format!("\n    {line}")).collect();
         Err(Error::new(kind, format!("the backup cannot be restored there:{lines}")).hint("nothing was changed"))
-    }
-}
-
-fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MOST_NAMES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }
 

@@ -348,7 +348,7 @@ impl Target for PostgresTarget {
 
     async fn before_publish(&mut self) -> Result<Vec<String>, Error> {
         let search_path = self.scratch.search_path(&self.catalog.database);
-        scripts::run(&self.scratch.endpoint, search_path, &self.options.before_publish).await
+        scripts::run(&self.scratch.endpoint, &search_path, &self.options.before_publish).await
     }
 
     async fn publish(&mut self, stop: Stop<'_>) -> Result<Conclusion, Error> {
