@@ -5,6 +5,7 @@ mod before_swap;
 mod bounds;
 mod cli;
 mod consistency;
+mod evidence;
 mod filters;
 mod globals;
 mod guards;
