@@ -15,6 +15,7 @@ use crate::guard::{self, Live};
 use crate::lacking;
 use crate::loader::SegmentLoader;
 use crate::part_entries::PartEntries;
+use crate::part_script::plain;
 use crate::paths::SearchPath;
 use crate::pooler;
 use crate::quote::{ident, listed, qualified, shown};
@@ -289,24 +290,6 @@ impl Target for PostgresPart {
     }
 }
 
-/// The vendor's script without what is not SQL, and without settings that not every server has or that this session must
-/// not take: it speaks UTF-8.
-fn plain(script: &str) -> String {
-    let foreign = |line: &&str| {
-        ["\\restrict ", "\\unrestrict ", "SET client_encoding = ", "SET transaction_timeout = ", "SET lock_timeout = "]
-            .iter()
-            .any(|beginning| line.starts_with(beginning))
-    };
-    // Only before the first statement of its own and after the last: a function's body is never touched.
-    // Lines end with a line feed alone: a carriage return before it is content.
-    let lines: Vec<&str> = script.split('\n').collect();
-    let head = lines.iter().position(|line| line.starts_with("-- Name: ")).unwrap_or(lines.len());
-    let mut kept: Vec<&str> = lines[..head].iter().copied().filter(|line| !foreign(line)).collect();
-    let tail = lines.iter().rposition(|line| line.starts_with("\\unrestrict ")).filter(|at| *at >= head);
-    kept.extend(&lines[head..tail.unwrap_or(lines.len())]);
-    kept.join("\n")
-}
-
 fn chosen_tables(catalog: &Catalog, part: &PartEntries) -> Result<BTreeMap<StreamName, Table>, Error> {
     let chosen = |table: &&Table| table.in_archive() && part.tables.contains(&table.oid);
     let through_another = |table: &&Table| {
@@ -435,19 +418,4 @@ async fn assert_owners(client: &Client, part: &PartEntries) -> Result<(), Error>
     let what = format!("the target's server lacks roles that own something of the part: {}", missing.join(", "));
     Err(Error::new(Kind::Config, what)
         .hint("create them, or restore with --no-owner, which leaves owners and grants out; nothing was changed"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_loses_what_is_not_sql_at_its_ends_and_nothing_else() {
-        let script = "--\n\\restrict abc\nSET client_encoding = 'LATIN1';\nSET transaction_timeout = 0;\nSET row_security = off;\n--\n\
-             -- Name: f; Type: FUNCTION\nCREATE FUNCTION f() AS '\r\nSET client_encoding = 1\n\\restrict x\r\n';\n--\n\\unrestrict abc\n";
-        assert_eq!(
-            plain(script),
-            "--\nSET row_security = off;\n--\n-- Name: f; Type: FUNCTION\nCREATE FUNCTION f() AS '\r\nSET client_encoding = 1\n\\restrict x\r\n';\n--"
-        );
-    }
 }
