@@ -97,8 +97,13 @@ pub fn mark(url: &str, name: &str) -> Job {
 
 /// Waits until a query says this; at most a minute.
 pub async fn wait_for(db: &TestDatabase, query: &str, says: &str) {
+    wait_for_at(&db.url(), query, says).await;
+}
+
+/// The same at a URL.
+pub async fn wait_for_at(url: &str, query: &str, says: &str) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    let client = sql::connect(&db.url()).await;
+    let client = sql::connect(url).await;
     loop {
         let rows = sql::rows_on(&client, query).await;
         if rows.first().and_then(|row| row[0].as_deref()) == Some(says) {

@@ -2,7 +2,7 @@
 
 use crate::place::{LARGE, Place};
 use crate::staging::{mark, wait_for};
-use testkit::proxy::{Direction, Tcp};
+use testkit::proxy::{Direction, Lost, Tcp};
 use testkit::servers::{TestDatabase, postgres};
 use testkit::{Job, Signal, sql};
 
@@ -78,5 +78,43 @@ async fn a_part_is_not_seen_while_it_is_loaded_and_gone_when_it_is_killed() {
         wait_for(&live.db, OURS, "0").await;
         assert_eq!(live.rows().await, "none", "left after {bytes} bytes");
         assert_eq!(live.db.value("select count(*) from shown").await, "100");
+    }
+}
+
+/// The answer to the commit is lost, or the commit itself: the job finds out which. Also of a part that makes no table.
+#[tokio::test]
+async fn a_lost_answer_to_a_parts_commit_is_found_out() {
+    let server = postgres(15).await;
+    let (source, db) = (server.create_database().await, server.create_database().await);
+    source.exec("create schema code; create function code.f() returns int language sql as 'select 7'").await;
+    source.exec("create schema data; create table data.t (x int); insert into data.t values (7)").await;
+    let place = Place::new().await;
+    place.backup(&source.url()).run().await.success();
+    db.exec("create table kept (x int)").await;
+    let schemas = "select count(*) from pg_namespace where nspname in ('code', 'data')";
+    for (schema, value) in [("code", "select code.f()"), ("data", "select x from data.t")] {
+        for lost in [Lost::Words, Lost::Answer] {
+            let proxy = Tcp::start(&server.host, server.port).await;
+            let url = db.url_at_port(proxy.port());
+            mark(&url, "staging").run().await.success();
+            let running = place.restore(&url).env("LONGSHORE_ONLY_SCHEMA", schema).spawn();
+            running.wait_for_stderr("read everything back").await;
+            proxy.cut_at("COMMIT\0", lost);
+            let outcome = running.wait().await;
+            assert!(!proxy.waits_for_words(), "nothing was cut\n{}", outcome.report());
+            // Looked at once: nothing may come afterwards.
+            match lost {
+                Lost::Words => {
+                    outcome.expect_code(69);
+                    assert_eq!(db.value(schemas).await, "0");
+                }
+                Lost::Answer => {
+                    outcome.success();
+                    assert_eq!(db.value(value).await, "7");
+                    db.exec(&format!("drop schema {schema} cascade")).await;
+                }
+            }
+            wait_for(&db, OURS, "0").await;
+        }
     }
 }

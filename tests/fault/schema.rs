@@ -157,3 +157,26 @@ async fn an_enum_whose_value_is_renamed_while_rows_are_read_makes_no_backup() {
     changed_while_reading(setup, "alter type mood rename value 'sad' to 'blue'", "value of an enum sad was changed")
         .await;
 }
+
+/// Rows name a function by what it was called when they were read, the schema by what it was called in the snapshot; of one that is
+/// gone only a number would be left.
+#[tokio::test]
+async fn a_function_that_rows_name_and_that_is_renamed_or_dropped_makes_no_backup() {
+    let setup = "create schema app; create function app.f() returns int language sql as 'select 1';
+                 create table hooks (called regproc); insert into hooks values ('app.f')";
+    for change in ["alter function app.f() rename to g", "drop function app.f()"] {
+        changed_while_reading(setup, change, "the function f, which public.hooks may name").await;
+    }
+}
+
+/// Where no row names anything, code may change as it likes: the backup shows the moment before.
+#[tokio::test]
+async fn a_function_that_no_row_names_may_be_dropped_while_rows_are_read() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(LARGE).await;
+    db.exec("create function f() returns int language sql as 'select 1'").await;
+    let (_place, running, proxy) = held_while_reading(&db).await;
+    db.exec("drop function f()").await;
+    proxy.pass();
+    running.wait().await.success();
+}

@@ -1,6 +1,7 @@
 //! A standby whose replay is in the way, or that becomes the primary meanwhile.
 
 use crate::place::{LARGE, Place, Target, assert_failed};
+use crate::staging::wait_for_at;
 use std::sync::Arc;
 use testkit::proxy::{Direction, Tcp};
 use testkit::servers::{PostgresServer, TestDatabase, own, standby_of};
@@ -45,7 +46,11 @@ async fn a_conflict_with_recovery_is_exit_69_with_the_settings_that_help() {
         let outcome = assert_failed(running.wait().await, 69, "hot_standby_feedback");
         assert!(outcome.stderr.contains("max_standby_streaming_delay"), "{}", outcome.report());
         place.assert_no_manifest();
-        assert_sessions_end(&standby, &db.name).await;
+        let left = format!(
+            "select count(*) from pg_stat_activity where application_name like 'longshore%' and datname = '{}'",
+            db.name
+        );
+        wait_for_at(&standby.url("postgres"), &left, "0").await;
     }
 }
 
@@ -102,11 +107,4 @@ async fn a_promotion_during_a_backup_leaves_a_whole_one_or_none() {
             place.assert_no_manifest();
         }
     }
-}
-
-async fn assert_sessions_end(server: &PostgresServer, database: &str) {
-    let ours = format!(
-        "select count(*) from pg_stat_activity where application_name like 'longshore%' and datname = '{database}'"
-    );
-    while sql::value(&server.url("postgres"), &ours).await != "0" {}
 }

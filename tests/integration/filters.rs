@@ -245,3 +245,113 @@ async fn a_whole_backup_after_a_part_recognises_what_the_whole_one_before_stored
     let second = part(&place, &db, &only).run().await.success().json();
     assert!(added(&second) * 10 < added(&first), "{first}\n{second}");
 }
+
+/// Keys to rows that were left out would end every restore; keys that hold come back.
+#[tokio::test]
+async fn foreign_keys_to_rows_that_were_left_out_are_named_and_left_out() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(CLINIC).await;
+    db.exec(
+        "create table clinic.stays (visit int, at date, loose bigint, foreign key (visit, at) references clinic.visits);
+         alter table clinic.stays add constraint loose_fkey foreign key (loose) references clinic.patients not valid;
+         insert into clinic.stays values (1, '2024-01-02', null)",
+    )
+    .await;
+    let place = Place::new().await;
+    let keys =
+        "select string_agg(conname, ',' order by conname) from pg_constraint where contype = 'f' and conparentid = 0";
+    for (without, lost, held) in [
+        // Those without rows may keep their keys, and so may a key that is not checked.
+        (
+            "clinic.patients",
+            "visits_patient_fkey of clinic.visits",
+            "loose_fkey,patients_ward_fkey,stays_visit_at_fkey,visits_ward_fkey",
+        ),
+        (
+            "clinic.visits_2024",
+            "stays_visit_at_fkey of clinic.stays",
+            "loose_fkey,patients_ward_fkey,visits_patient_fkey,visits_ward_fkey",
+        ),
+    ] {
+        let backup = part(&place, &db, &[("EXCLUDE_TABLE_DATA", without)]).run().await.success().json();
+        let note = format!("foreign keys to rows that are not in this backup: {lost}\"");
+        assert!(notes(&backup).contains(&note), "{}", notes(&backup));
+        let target = Target::of(&db);
+        let restored = restore(&place, &db, &backup, &target).run().await.success().json();
+        assert!(restored["notes"].to_string().contains("fk constraint"), "{restored}");
+        assert_eq!(says(&target, keys).await, held);
+    }
+}
+
+/// A partition on another server is a definition, like any other: in a part, and in a part of that.
+#[tokio::test]
+async fn foreign_partitions_stay_attached_in_a_part() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(CLINIC).await;
+    let far = "create foreign data wrapper w; create server far foreign data wrapper w;";
+    db.exec(far).await;
+    db.exec(
+        "create table mixed (k int, v text) partition by list (k); create table mixed_here partition of mixed for values in (1);
+         create foreign table mixed_there partition of mixed for values in (2) server far;
+         comment on foreign table mixed_there is 'far'; insert into mixed values (1, 'here')",
+    )
+    .await;
+    let place = Place::new().await;
+    let backup = part(&place, &db, &[("EXCLUDE_SCHEMA", "audit")]).run().await.success().json();
+    let target = Target::of(&db);
+    let restored = restore(&place, &db, &backup, &target).run().await.success().json();
+    assert!(!restored["notes"].to_string().contains("attach"), "{restored}");
+    let partitions = "select string_agg(inhrelid::regclass || ' ' || coalesce(obj_description(inhrelid, 'pg_class'), '-'), ',' order by 1)
+         from pg_inherits where inhparent = 'mixed'::regclass";
+    assert_eq!(says(&target, partitions).await, "mixed_here -,mixed_there far");
+    let into = db.server.create_database().await;
+    let only = || {
+        let job = place.job(["restore", "--output", "json"]).env("LONGSHORE_TARGET", into.url());
+        job.env("LONGSHORE_FROM", format!("app@{}", backup["id"].as_str().unwrap()))
+            .env("LONGSHORE_ONLY_TABLE", "mixed")
+    };
+    assert_failed(only().run().await, 78, "the part needs what the target does not have: server far");
+    into.exec(far).await;
+    crate::staging::mark(&into.url(), "staging").run().await.success();
+    only().run().await.success();
+    assert_eq!(into.value(partitions).await, "mixed_here -,mixed_there far");
+}
+
+/// Elsewhere only the roles of the part are needed, and made.
+#[tokio::test]
+async fn a_part_needs_its_own_roles_and_no_others() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(CLINIC).await;
+    let role = |name: &str| format!("{}_{name}", db.name);
+    let (owner, reader, ruled, other) = (role("owner"), role("reader"), role("ruled"), role("other"));
+    db.exec(&format!(
+        "create role {owner}; create role {reader}; create role {ruled}; create role {other};
+         alter table clinic.wards owner to {owner}; grant select on clinic.patients to {reader};
+         alter table clinic.visits enable row level security; create policy these on clinic.visits to {ruled} using (true);
+         alter schema audit owner to {other}; grant select on audit.log to {other}; grant execute on function pg_sleep(float8) to {other};
+         alter default privileges in schema audit grant select on tables to {other}"
+    ))
+    .await;
+    let place = Place::new().await;
+    let included = part(&place, &db, &[("INCLUDE_SCHEMA", "clinic")]).run().await.success().json();
+    let named = part(&place, &db, &[("INCLUDE_TABLE", "clinic.patients")]).run().await.success().json();
+    let all = format!("{owner}, {reader}, {ruled}, {other}");
+    db.exec(&format!("reassign owned by {all} to postgres; drop owned by {all}; drop role {all}")).await;
+    let target = Target::of(&db);
+    let refused = restore(&place, &db, &included, &target).run().await;
+    let lacks = format!("lacks roles that own or were granted something: {owner}, {reader}, {ruled};");
+    let refused = assert_failed(refused, 78, &lacks);
+    assert!(!refused.stderr.contains(&other), "{}", refused.report());
+    assert!(!db.server.has_database(&target.name).await);
+    let refused =
+        assert_failed(restore(&place, &db, &named, &target).run().await, 78, &format!("something: {reader};"));
+    assert!(!refused.stderr.contains(&ruled), "{}", refused.report());
+    let job = restore(&place, &db, &included, &target).env("LONGSHORE_CREATE_MISSING_ROLES", "true");
+    job.run().await.success();
+    let made =
+        format!("select string_agg(rolname, ',' order by rolname) from pg_roles where rolname ~ '^{}_'", db.name);
+    assert_eq!(says(&target, &made).await, format!("{owner},{reader},{ruled}"));
+    assert_eq!(says(&target, "select tableowner from pg_tables where tablename = 'wards'").await, owner);
+    drop(target);
+    db.exec(&format!("drop role {owner}, {reader}, {ruled}")).await;
+}

@@ -1,6 +1,7 @@
 //! What spares the source: a rate, a deadline.
 
 use crate::place::{LARGE, Place, assert_failed};
+use crate::staging::wait_for;
 use std::time::Duration;
 use testkit::servers::postgres;
 use testkit::sql;
@@ -27,7 +28,7 @@ async fn max_duration_ends_a_backup_with_exit_74_and_nothing_stays() {
     assert_failed(job.run().await, 74, "--max-duration");
     place.assert_no_manifest();
     let ours = "select count(*) from pg_stat_activity where application_name like 'longshore%' and datname = current_database()";
-    while db.value(ours).await != "0" {}
+    wait_for(&db, ours, "0").await;
     sql::exec(&db.url(), "set lock_timeout = '1s'; drop table large, small").await;
 }
 

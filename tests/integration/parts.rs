@@ -189,3 +189,52 @@ async fn a_key_that_does_not_hold_takes_everything_back() {
     wait_for(&parts.live, left, "0").await;
     assert_eq!((parts.live.canonical_dump(), sql::content(&parts.live.url()).await), before);
 }
+
+/// Line ends are content: in a default, and in a function's body.
+#[tokio::test]
+async fn carriage_returns_in_definitions_come_back() {
+    let parts = Parts::new(15).await;
+    parts
+        .source
+        .exec(
+            "create schema dos; create table dos.t (x text default E'a\r\nb'); insert into dos.t default values;
+             do $$ begin execute E'create function dos.f() returns int language sql as $f$select 1;\r\n-- so\r\nselect 2;\r\n$f$'; end $$;
+             comment on table dos.t is E'one\r\ntwo'",
+        )
+        .await;
+    parts.place.backup(&parts.source.url()).run().await.success();
+    parts.restore("SCHEMA", "dos").run().await.success();
+    parts.live.exec("insert into dos.t default values").await;
+    for query in [
+        "select encode(prosrc::bytea, 'escape') from pg_proc where proname = 'f' and pronamespace = 'dos'::regnamespace",
+        "select obj_description('dos.t'::regclass, 'pg_class')",
+        "select string_agg(distinct x, '+') from dos.t",
+    ] {
+        let (back, there) = (parts.live.value(query).await, parts.source.value(query).await);
+        assert!(there.contains('\r'), "the test's own premise: {there:?}");
+        assert_eq!(back, there, "{query}");
+    }
+}
+
+/// A view is filled with its owner's rights: policies choose what such an owner sees.
+#[tokio::test]
+async fn a_view_whose_owner_is_subject_to_policies_is_filled() {
+    let parts = Parts::new(15).await;
+    let role = format!("{}_viewer", parts.source.name);
+    parts
+        .source
+        .exec(&format!(
+            "create role {role}; create schema seen; grant usage, create on schema seen to {role};
+             create table seen.t (x int); insert into seen.t select generate_series(1, 9); grant select on seen.t to {role};
+             alter table seen.t enable row level security; create policy these on seen.t using (x > 5);
+             create materialized view seen.m as select count(*) as n from seen.t;
+             alter materialized view seen.m owner to {role}; refresh materialized view seen.m"
+        ))
+        .await;
+    assert_eq!(parts.source.value("select n from seen.m").await, "4");
+    parts.place.backup(&parts.source.url()).run().await.success();
+    let restored = parts.restore("SCHEMA", "seen").run().await.success().json();
+    assert_eq!(restored["proven"], true, "{restored}");
+    assert_eq!(parts.live.value("select n from seen.m").await, "4");
+    assert_eq!(parts.live.value("select count(*) from seen.t").await, "9");
+}

@@ -282,3 +282,23 @@ async fn an_empty_target_with_a_slot_or_a_subscription_is_refused() {
     theirs.exec("drop subscription follows").await;
     place.restore(&theirs.url()).run().await.success();
 }
+
+/// Whatever was not granted again is named, and so is what the role that restores has been given.
+#[tokio::test]
+async fn memberships_that_are_lost_or_made_on_the_way_are_named() {
+    let road = Road::new(
+        15,
+        "create role owner_1; create role present; grant owner_1 to present; create table t (x int); alter table t owner to owner_1",
+    )
+    .await;
+    road.db.exec(&format!("alter database {} owner to owner_1", road.db.name)).await;
+    road.place.backup(&road.db.url()).env("LONGSHORE_GLOBALS", "true").run().await.success();
+    road.there("create role present; create role e login createdb createrole password 'pw'").await;
+    let restored = road.restore_as_e().env("LONGSHORE_CREATE_MISSING_ROLES", "true").run().await.success().json();
+    let notes = restored["notes"].to_string();
+    assert!(notes.contains("role present was not made a member of owner_1 again"), "{notes}");
+    assert!(notes.contains("role e was made a member, and stays one, of owner_1"), "{notes}");
+    let members =
+        "select string_agg(member::regrole::text, ',') from pg_auth_members where roleid = 'owner_1'::regrole";
+    assert_eq!(road.value_there(members).await, "e");
+}

@@ -139,3 +139,24 @@ async fn s3_keys_are_in_no_log_or_error() {
     assert_silent(&outcome);
     outcome.expect_code(77);
 }
+
+/// What a function raises about a row is as much a row as the row itself.
+#[tokio::test]
+async fn what_a_check_raises_about_a_row_is_not_repeated() {
+    for raise in ["raise exception 'bad patient %', x", "raise sqlstate '23514' using message = 'bad patient ' || x"] {
+        let db = postgres(15).await.create_database().await;
+        db.exec(&format!(
+            "create function known(x text) returns bool language plpgsql as 'begin return true; end';
+             create table patients (x text check (known(x))); insert into patients values ('c4nary');
+             create or replace function known(x text) returns bool language plpgsql as $$ begin {raise}; end $$"
+        ))
+        .await;
+        let place = Place::new().await;
+        place.backup(&db.url()).run().await.success();
+        let target = Target::of(&db);
+        let outcome = place.restore(&target.url).env("LONGSHORE_LOG", "trace").run().await;
+        assert_silent(&outcome);
+        let outcome = crate::place::assert_failed(outcome, 65, "PL/pgSQL function known(text) line 1 at RAISE");
+        assert!(outcome.stderr.contains("public.patients"), "{}", outcome.report());
+    }
+}

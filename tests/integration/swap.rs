@@ -196,6 +196,17 @@ async fn a_client_that_streams_changes_is_no_obstacle() {
     assert_eq!(staging.value().await, "new");
 }
 
+/// Closed in an emergency, the live database must still be one to go back from.
+#[tokio::test]
+async fn a_closed_database_can_be_rolled_back() {
+    let staging = Staging::new(15).await;
+    staging.restore().run().await.success();
+    staging.outside(&format!("alter database {} allow_connections false", staging.live.name)).await;
+    let rolled_back = staging.rollback().run().await.success().json();
+    assert!(rolled_back["notes"].to_string().contains("publications"), "{rolled_back}");
+    assert_eq!(staging.value().await, "old");
+}
+
 /// The server's own workers are sent away by the server.
 #[tokio::test]
 async fn an_autovacuum_worker_is_no_obstacle() {

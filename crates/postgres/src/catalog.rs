@@ -375,6 +375,31 @@ pub(crate) async fn read_labels(client: &Client) -> Result<BTreeMap<(String, u32
     Ok(rows.iter().map(|row| ((row.get(0), row.get(1), row.get(2)), row.get(3))).collect())
 }
 
+/// Names that values of type `regclass` and its kin are written with, apart from schemas': of functions, types, operators,
+/// collations, text search objects, tables, views and sequences. Not of indexes, which `REINDEX CONCURRENTLY` renames, nor
+/// of roles, which come and go with other databases. By kind and oid.
+pub(crate) async fn read_names(client: &Client) -> Result<BTreeMap<(String, u32), String>, Error> {
+    let lasting = "(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_(toast|temp)')";
+    let kinds = [
+        ("function", "pg_proc", "proname", "pronamespace", ""),
+        ("type", "pg_type", "typname", "typnamespace", ""),
+        ("operator", "pg_operator", "oprname", "oprnamespace", ""),
+        ("collation", "pg_collation", "collname", "collnamespace", ""),
+        ("text search configuration", "pg_ts_config", "cfgname", "cfgnamespace", ""),
+        ("text search dictionary", "pg_ts_dict", "dictname", "dictnamespace", ""),
+        ("table, view or sequence", "pg_class", "relname", "relnamespace", "AND relkind NOT IN ('i', 'I', 't')"),
+    ];
+    let one = |(kind, from, name, schema, further): &(&str, &str, &str, &str, &str)| {
+        format!(
+            "SELECT '{kind}', oid, {schema}::text || '.' || {name} FROM pg_catalog.{from} \
+             WHERE oid >= 16384 AND {schema} IN {lasting} {further}"
+        )
+    };
+    let sql = kinds.iter().map(one).collect::<Vec<_>>().join(" UNION ALL ");
+    let rows = client.query(&sql, &[]).await.map_err(from_postgres("read names"))?;
+    Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
+}
+
 /// Whether the schema `public` exists.
 pub(crate) async fn has_public(client: &Client) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'public')";

@@ -5,7 +5,7 @@
 
 use crate::{lookup, pooler, standby};
 use engine::{Error, Kind};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 /// Turns a driver's error into ours; `what` says what was being done.
 pub(crate) fn from_postgres(what: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Error {
@@ -18,12 +18,18 @@ pub(crate) fn map(what: &str, error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return connection_trouble(what, error);
     };
-    let about_a_value = db.code().code().starts_with("22");
-    let message = if about_a_value { without_value(db.message()) } else { db.message().to_owned() };
+    let said_by_code = is_said_by_code(db);
+    let message = if said_by_code {
+        raised(db.where_().unwrap_or_default())
+    } else if db.code().code().starts_with("22") {
+        without_value(db.message())
+    } else {
+        db.message().to_owned()
+    };
     let mut text = format!("{what}: {message}");
     let named = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
     for (kind, name) in named {
-        if let Some(name) = name.filter(|name| !db.message().contains(name)) {
+        if let Some(name) = name.filter(|name| !said_by_code && !db.message().contains(name)) {
             text.push_str(&format!(" ({kind} {name})"));
         }
     }
@@ -40,6 +46,24 @@ pub(crate) fn map(what: &str, error: &tokio_postgres::Error) -> Error {
     };
     lookup::explain(error, db.message(), db.where_().unwrap_or_default())
 }
+
+/// Whether a function's author wrote the message, who may have put anything of the row at hand into it: by PL/pgSQL's RAISE
+/// or ASSERT, with whatever SQLSTATE, or by a function in another language.
+fn is_said_by_code(db: &DbError) -> bool {
+    matches!(db.code().code().get(..2), Some("P0" | "38")) || db.routine() == Some("exec_stmt_raise")
+}
+
+/// What is said in place of such a message: where it was raised, by the server's context and nothing else of it.
+fn raised(context: &str) -> String {
+    let place = |line: &&str| line.starts_with("PL/pgSQL function ") && RAISING.iter().any(|end| line.ends_with(end));
+    match context.lines().map(str::trim).find(place) {
+        Some(place) => format!("an exception was raised (its text is left out) in {place}"),
+        None => "an exception was raised (its text is left out)".to_owned(),
+    }
+}
+
+/// How a line of the server's context ends that names a function which raises.
+const RAISING: [&str; 2] = [" at RAISE", " at ASSERT"];
 
 fn connection_trouble(what: &str, error: &tokio_postgres::Error) -> Error {
     let mut text = format!("{what}: {error}");
@@ -86,7 +110,7 @@ fn kind_of(code: &SqlState) -> Kind {
         Some("54") => Kind::Unsupported,
         // A transaction or session that the server has ended by its own timeouts.
         Some("25") => Kind::Unavailable,
-        Some("22" | "23" | "XX") => Kind::Data,
+        Some("22" | "23" | "38" | "P0" | "XX") => Kind::Data,
         _ => Kind::Internal,
     }
 }
@@ -159,7 +183,7 @@ fn kind_of_tool(stderr: &str) -> Kind {
     ]) {
         return Kind::Config;
     }
-    if says(&["is duplicated", "violates ", "is violated by"]) {
+    if says(&["is duplicated", "violates ", "is violated by"]) || says(&RAISING) {
         return Kind::Data;
     }
     let passing = [
@@ -209,6 +233,8 @@ const SHOWN_LINES: usize = 3;
 fn without_rows(stderr: &str) -> String {
     let mut quoted = false;
     let mut kept = Vec::new();
+    // What a function's author wrote may be about a row, and have any number of lines.
+    let said_by_code = RAISING.iter().any(|end| stderr.contains(end));
     for line in stderr.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
         // What is quoted may have any number of lines; the tools begin each message of their own with their name.
         if ["DETAIL:", "CONTEXT:", "Command was:"].iter().any(|start| line.trim_start().starts_with(start)) {
@@ -216,7 +242,11 @@ fn without_rows(stderr: &str) -> String {
         } else if line.starts_with("pg_restore: ") || line.starts_with("pg_dump: ") {
             quoted = line.contains("detail: ") && !line.contains("Query was:");
         }
-        if !quoted {
+        if said_by_code && let Some((before, _)) = line.split_once("ERROR:  ").filter(|_| !quoted) {
+            let context = stderr.replace("CONTEXT:  ", "");
+            kept.push(format!("{before}{}", raised(&context)));
+            quoted = true;
+        } else if !quoted {
             kept.push(if line.contains("invalid ") { without_value(line) } else { line.to_owned() });
         }
     }
@@ -246,6 +276,23 @@ mod tests {
         );
         assert!(said.contains("unique index") && said.contains("type integer"), "{said}");
         assert!(!said.contains("Main St") && !said.contains("6789"), "{said}");
+    }
+
+    #[test]
+    fn what_a_function_raises_is_left_out_and_the_function_is_named() {
+        let tool = "pg_restore: error: could not execute query: ERROR:  no such patient: Jane Doe\nof Main St\n\
+             CONTEXT:  PL/pgSQL function app.known(text) line 3 at RAISE\nCommand was: CREATE INDEX";
+        let said = without_rows(tool);
+        assert!(said.contains("app.known(text) line 3") && said.contains("could not execute"), "{said}");
+        assert!(!said.contains("Jane") && !said.contains("Main St"), "{said}");
+        assert_eq!(kind_of_tool(tool), Kind::Data);
+        let context = "PL/pgSQL function app.known(text) line 3 at RAISE\nCOPY t, line 1, column x: \"Jane Doe\"";
+        assert!(
+            raised(context).ends_with("in PL/pgSQL function app.known(text) line 3 at RAISE"),
+            "{}",
+            raised(context)
+        );
+        assert!(!raised("COPY t, line 1, column x: \"PL/pgSQL function Jane at RAISE").contains("Jane"));
     }
 
     #[test]

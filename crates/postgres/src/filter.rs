@@ -11,8 +11,7 @@ use crate::catalog::{Special, Table};
 use crate::failure::from_postgres;
 use crate::lacking;
 use crate::pattern::Pattern;
-use crate::quote::{ident, qualified, shown};
-use crate::standby::listed;
+use crate::quote::{ident, listed, qualified, shown};
 use crate::tables::{DECLARED, TableKey, USERS_OWN, list_tables};
 use engine::{Error, Filter, Kind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -270,11 +269,21 @@ impl Chosen {
         Ok(())
     }
 
+    /// Roles that were granted something of the part, or that its policies name; `None` when everything is read.
+    pub async fn roles(&self, client: &Client) -> Result<Option<BTreeSet<String>>, Error> {
+        match &self.part {
+            None => Ok(None),
+            Some(part) => lacking::roles(client, part.extent, &part.kept, &part.schemas).await.map(Some),
+        }
+    }
+
     /// What a restore must know of the part, and what the operator should.
     pub async fn conclude(&self, client: &Client) -> Result<(Option<lacking::Lacking>, Vec<String>), Error> {
         let Some(part) = &self.part else { return Ok((None, Vec::new())) };
         let mut notes = part.notes.clone();
-        let (lacking, more) = lacking::read(client, part.extent, &part.kept, &part.schemas).await?;
+        let Part { kept, without_rows, partition_of, .. } = part;
+        let tables = lacking::Tables { kept, without_rows, partition_of };
+        let (lacking, more) = lacking::read(client, part.extent, tables, &part.schemas).await?;
         notes.extend(more);
         Ok((Some(lacking), notes))
     }

@@ -217,7 +217,8 @@ impl Globals {
                 ));
             }
         }
-        let lost = self.memberships.iter().filter(|m| roles.contains(&m.member) && !m.is_granted(roles, superuser));
+        let touched = |m: &&Membership| roles.contains(&m.member) || roles.contains(&m.role);
+        let lost = self.memberships.iter().filter(touched).filter(|m| !m.is_granted(roles, superuser));
         notes.extend(lost.map(|m| format!("role {} was not made a member of {} again", m.member, m.role)));
         notes
     }
@@ -395,7 +396,13 @@ mod tests {
             server_major: 15,
             passwords: false,
             roles,
-            memberships: vec![membership("app", "ann"), membership("pg_monitor", "ann"), membership("other", "ann")],
+            memberships: vec![
+                membership("app", "ann"),
+                membership("pg_monitor", "ann"),
+                membership("other", "ann"),
+                membership("app", "present"),
+                membership("elsewhere", "present"),
+            ],
             settings: vec![RoleSetting {
                 role: Some("ann".into()),
                 name: "log_statement".into(),
@@ -421,9 +428,16 @@ mod tests {
         assert!(sql.contains("COMMENT ON ROLE \"ann\" IS 'it''s ann'"), "{sql}");
         assert!(sql.contains("GRANT \"app\" TO \"ann\"") && !sql.contains("pg_monitor"), "{sql}");
         let notes = globals.creation_notes(&wanted, false).join("\n");
-        for said in ["without SUPERUSER, BYPASSRLS", "log_statement", "member of pg_monitor", "member of other"] {
+        for said in [
+            "without SUPERUSER, BYPASSRLS",
+            "log_statement",
+            "member of pg_monitor",
+            "member of other",
+            "role present was not made a member of app",
+        ] {
             assert!(notes.contains(said), "{said}: {notes}");
         }
+        assert!(!notes.contains("elsewhere"), "{notes}");
         let sql = globals.create_statements(&wanted, true).join(";\n");
         for said in [" SUPERUSER BYPASSRLS", "\"log_statement\" TO 'all'", "GRANT \"pg_monitor\" TO \"ann\""] {
             assert!(sql.contains(said), "{said}: {sql}");

@@ -2,8 +2,8 @@
 //!
 //! Owns listing, reading and writing them as if they were a table of pieces (object, number, bytes), and their owners, grants,
 //! comments and labels, which are kept apart from the rows. Promises that empty objects come back too, that an object is
-//! never split over two segments, and that no transaction touches more than a few hundred of them, because each takes a
-//! lock. Works for every role that may read them: no system table that only superusers see is needed.
+//! never split over two segments, and that no transaction gives owners, grants or comments to more than a few hundred of
+//! them, because each takes a lock. Works for every role that may read them: no system table that only superusers see is needed.
 
 use crate::catalog::{Column, Special, Table};
 use crate::failure::from_postgres;

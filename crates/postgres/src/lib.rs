@@ -32,6 +32,7 @@ mod needs;
 mod ownership;
 mod part;
 mod part_entries;
+mod part_script;
 mod passes;
 mod paths;
 mod pattern;

@@ -15,12 +15,13 @@ use crate::guard::{self, Live};
 use crate::lacking;
 use crate::loader::SegmentLoader;
 use crate::part_entries::PartEntries;
+use crate::part_script::plain;
 use crate::paths::SearchPath;
 use crate::pooler;
-use crate::quote::{ident, qualified, shown};
+use crate::quote::{ident, listed, qualified, shown};
 use crate::reader::{Readable, SessionReader};
 use crate::scratch::{connect_maintenance, holds};
-use crate::standby::listed;
+use crate::sessions::end_one;
 use crate::target::assert_version;
 use crate::toc::Contents;
 use crate::tools::{self, Tool};
@@ -51,6 +52,8 @@ pub struct PostgresPart {
     folder: tempfile::TempDir,
     /// The one session, from `prepare` on.
     session: Option<Arc<Session>>,
+    /// The server's process of that session.
+    pid: i32,
 }
 
 impl PostgresPart {
@@ -91,6 +94,7 @@ impl PostgresPart {
             pg_restore,
             folder,
             session: None,
+            pid: 0,
         })
     }
 
@@ -152,11 +156,20 @@ impl PostgresPart {
         Ok(())
     }
 
-    /// Whether everything is there, asked over a fresh session: the answer to a commit may have been lost.
-    async fn is_there(&self) -> bool {
-        let Ok(client) = connect(&self.target, Purpose::Lead, 60).await else { return false };
-        let made = self.part.makes.len();
-        matches!(taken(&client, &self.part).await, Ok(names) if made > 0 && names.len() >= made)
+    /// The answer to the commit was lost: whether everything is there. The session is ended first, so that it cannot commit
+    /// after we have looked.
+    async fn was_committed(&self) -> Result<bool, Error> {
+        let unknown = |error: Error| {
+            let what = format!("the answer to the commit was lost, and nobody can be asked: {error}");
+            Error::new(Kind::Unavailable, what)
+                .hint("look into the target: all of the part is there, or nothing of it; when nothing is, run again")
+        };
+        let client = connect(&self.target, Purpose::Lead, 60).await.map_err(unknown)?;
+        end_one(&client, self.pid).await.map_err(unknown)?;
+        let names = taken(&client, &self.part).await.map_err(unknown)?;
+        let schemas = schemas_there(&client).await.map_err(unknown)?;
+        // None of these names was there before.
+        Ok(names.len() >= self.part.makes.len() && self.part.schemas.keys().all(|name| schemas.contains(name)))
     }
 }
 
@@ -168,6 +181,8 @@ impl Target for PostgresPart {
 
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let session = connect_session(&self.target.acting_as(self.options.role.as_deref()), Purpose::Write, 60).await?;
+        let row = session.query_one("SELECT pg_catalog.pg_backend_pid()", &[]).await;
+        self.pid = row.map_err(from_postgres("begin"))?.get(0);
         self.session = Some(Arc::new(session));
         self.run("begin", &format!("{NOTICE}; BEGIN")).await?;
         for schema in self.part.schemas.iter().filter(|(_, in_archive)| !**in_archive).map(|(schema, _)| schema) {
@@ -198,9 +213,12 @@ impl Target for PostgresPart {
         self.run("prepare the session", crate::archive::BUILD_SETTINGS).await?;
         self.make("make indexes and constraints", &self.part.after).await?;
         self.set_sequences().await?;
+        // Filled with their owners' rights, as at the source: policies choose what such an owner sees, they do not fail.
+        self.run("prepare the session", "SET row_security = on").await?;
         for (view, sql) in &self.part.fill {
             self.run(&format!("fill materialized view {view}"), sql).await?;
         }
+        self.run("prepare the session", "SET row_security = off").await?;
         let names: Vec<String> = self.tables.values().map(Table::qualified).collect();
         match names.as_slice() {
             [] => Ok(()),
@@ -256,7 +274,11 @@ impl Target for PostgresPart {
         let keys: Vec<i32> = self.part.keys.iter().map(|(id, ..)| *id).collect();
         self.make("make the foreign keys", &keys).await?;
         match self.run("commit", "COMMIT").await {
-            Err(error) if error.kind == Kind::Unavailable && self.is_there().await => {}
+            Err(error) if error.kind == Kind::Unavailable => {
+                if !self.was_committed().await? {
+                    return Err(error);
+                }
+            }
             other => other?,
         }
         self.session = None;
@@ -271,23 +293,6 @@ impl Target for PostgresPart {
         }
         Ok(())
     }
-}
-
-/// The vendor's script without what is not SQL, and without settings that not every server has or that this session must
-/// not take: it speaks UTF-8.
-fn plain(script: &str) -> String {
-    let foreign = |line: &&str| {
-        ["\\restrict ", "\\unrestrict ", "SET client_encoding = ", "SET transaction_timeout = ", "SET lock_timeout = "]
-            .iter()
-            .any(|beginning| line.starts_with(beginning))
-    };
-    // Only before the first statement of its own and after the last: a function's body is never touched.
-    let lines: Vec<&str> = script.lines().collect();
-    let head = lines.iter().position(|line| line.starts_with("-- Name: ")).unwrap_or(lines.len());
-    let mut kept: Vec<&str> = lines[..head].iter().copied().filter(|line| !foreign(line)).collect();
-    let tail = lines.iter().rposition(|line| line.starts_with("\\unrestrict ")).filter(|at| *at >= head);
-    kept.extend(&lines[head..tail.unwrap_or(lines.len())]);
-    kept.join("\n")
 }
 
 fn chosen_tables(catalog: &Catalog, part: &PartEntries) -> Result<BTreeMap<StreamName, Table>, Error> {
@@ -361,6 +366,9 @@ async fn assert_there(client: &Client, part: &PartEntries) -> Result<(), Error> 
             "extension" => {
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = $2::text AND $1::text IS NOT NULL)"
             }
+            "server" => {
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_foreign_server WHERE srvname = $2::text AND $1::text IS NOT NULL)"
+            }
             "type" | "domain" => {
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
                  WHERE n.nspname = $1::text AND t.typname = $2::text)"
@@ -372,7 +380,7 @@ async fn assert_there(client: &Client, part: &PartEntries) -> Result<(), Error> 
         };
         let found = client.query_one(sql, &[schema, name]).await.map_err(from_postgres("look what is there"))?;
         if !found.get::<_, bool>(0) {
-            let name = if kind == "extension" { name.clone() } else { shown(schema, name) };
+            let name = if schema.is_empty() { name.clone() } else { shown(schema, name) };
             lost.push(format!("{kind} {name}"));
         }
     }
@@ -415,19 +423,4 @@ async fn assert_owners(client: &Client, part: &PartEntries) -> Result<(), Error>
     let what = format!("the target's server lacks roles that own something of the part: {}", missing.join(", "));
     Err(Error::new(Kind::Config, what)
         .hint("create them, or restore with --no-owner, which leaves owners and grants out; nothing was changed"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_loses_what_is_not_sql_at_its_ends_and_nothing_else() {
-        let script = "--\n\\restrict abc\nSET client_encoding = 'LATIN1';\nSET transaction_timeout = 0;\nSET row_security = off;\n--\n\
-             -- Name: f; Type: FUNCTION\nCREATE FUNCTION f() AS '\nSET client_encoding = 1\n\\restrict x\n';\n--\n\\unrestrict abc\n";
-        assert_eq!(
-            plain(script),
-            "--\nSET row_security = off;\n--\n-- Name: f; Type: FUNCTION\nCREATE FUNCTION f() AS '\nSET client_encoding = 1\n\\restrict x\n';\n--"
-        );
-    }
 }

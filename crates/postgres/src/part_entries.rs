@@ -60,8 +60,16 @@ impl PartEntries {
         let schemas = archive.schemas(part)?;
         let tables = archive.tables(part, &schemas)?;
         let mut chosen = archive.with_what_belongs(&schemas, tables);
-        chosen.retain(|id| !out.contains(id));
         let mut part = Self::default();
+        // A key to a table that is not asked for is about the target's rows, whatever the backup has of them.
+        let lost =
+            |id: &i32| archive.by_id.get(id).is_none_or(|entry| archive.outside_tables(entry, &chosen).is_empty());
+        let lost: BTreeSet<i32> = out.iter().copied().filter(lost).collect();
+        for entry in archive.entries.iter().filter(|entry| lost.contains(&entry.id)) {
+            if chosen.remove(&entry.id) && entry.kind == "FK CONSTRAINT" {
+                part.notes.push(format!("left out, because the backup is of a part: {}", entry.shown()));
+            }
+        }
         for (schema, made) in schemas {
             part.schemas.insert(schema, made);
         }
@@ -152,7 +160,15 @@ impl PartEntries {
             }
             if matches!(
                 kind,
-                "TABLE" | "SEQUENCE" | "VIEW" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "TYPE" | "DOMAIN" | "EXTENSION"
+                "TABLE"
+                    | "SEQUENCE"
+                    | "VIEW"
+                    | "MATERIALIZED VIEW"
+                    | "FOREIGN TABLE"
+                    | "TYPE"
+                    | "DOMAIN"
+                    | "EXTENSION"
+                    | "SERVER"
             ) {
                 self.needs.insert((kind.to_lowercase(), need.schema.clone(), need.tag.clone()));
             }
@@ -202,7 +218,7 @@ impl Archive<'_> {
         if entry.kind != "TABLE ATTACH" {
             return None;
         }
-        let tables = || self.needed(entry).filter(|need| need.is_table());
+        let tables = || self.needed(entry).filter(|need| need.is_any_table());
         let is_child = |need: &&Entry| need.tag == entry.tag && need.schema == entry.schema;
         let child = tables().find(is_child)?.id;
         Some((tables().find(|need| need.id != child)?.id, child))
@@ -239,7 +255,7 @@ impl Archive<'_> {
         match entry.kind.as_str() {
             "DEFAULT" | "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" | "TRIGGER" | "RULE" | "POLICY"
             | "ROW SECURITY" => self.owner(entry).is_some_and(|table| chosen.contains(&table.id)),
-            "INDEX" | "STATISTICS" | "SEQUENCE" => any(Entry::is_table),
+            "INDEX" | "STATISTICS" | "SEQUENCE" => any(Entry::is_any_table),
             "SEQUENCE OWNED BY" => any(Entry::is_sequence),
             "TABLE ATTACH" | "INDEX ATTACH" => self.attaches_within(entry, chosen),
             "COMMENT" | "ACL" | "SECURITY LABEL" => any(|_| true),
@@ -256,7 +272,7 @@ impl Archive<'_> {
     fn owner<'b>(&'b self, entry: &'b Entry) -> Option<&'b Entry> {
         let names = |table: &&Entry| {
             let after = entry.tag.strip_prefix(table.tag.as_str());
-            table.is_table()
+            table.is_any_table()
                 && table.schema == entry.schema
                 && after.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };

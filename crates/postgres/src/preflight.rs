@@ -9,7 +9,9 @@ use crate::catalog::Catalog;
 use crate::database::missing_roles;
 use crate::drill;
 use crate::failure::from_postgres;
+use crate::lacking;
 use crate::needs::Needs;
+use crate::quote::listed;
 use crate::roles::{self, Restorer, Role};
 use crate::scratch::Scratch;
 use crate::toc::{Contents, Entry};
@@ -65,13 +67,13 @@ struct Obstacles {
 impl Obstacles {
     fn missing(&mut self, names: &[String], what: &str, help: &str) {
         if !names.is_empty() {
-            self.missing.push(format!("{what}: {}; {help}", listed(names)));
+            self.missing.push(format!("{what}: {}; {help}", listed(names, MOST_NAMES)));
         }
     }
 
     fn refused(&mut self, names: &[String], what: &str, help: &str) {
         if !names.is_empty() {
-            self.refused.push(format!("{what}: {}; {help}", listed(names)));
+            self.refused.push(format!("{what}: {}; {help}", listed(names, MOST_NAMES)));
         }
     }
 
@@ -83,14 +85,6 @@ impl Obstacles {
         };
         let lines: String = self.missing.iter().chain(&self.refused).map(|line| format!("\n    {line}")).collect();
         Err(Error::new(kind, format!("the backup cannot be restored there:{lines}")).hint("nothing was changed"))
-    }
-}
-
-fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MOST_NAMES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -118,7 +112,8 @@ pub(crate) async fn check(
     let (client, major) = (scratch.maintenance(), scratch.major());
     let restorer = Restorer::find(client, options.role.as_deref()).await?;
     // A backup that does not say what it needs is checked for the rest; the server has the last word.
-    let needs = catalog.needs.clone().unwrap_or_default();
+    let mut needs = catalog.needs.clone().unwrap_or_default();
+    needs.owners.extend(lacking::owners(contents, catalog));
     let drills = drill::is_drill(options);
     let present = if drills { None } else { owner_of(client, target).await? };
     let lacking = match drills {
@@ -165,7 +160,7 @@ impl Check<'_> {
         } else {
             let database = if self.present.is_none() { self.catalog.database.roles() } else { BTreeSet::new() };
             (
-                self.catalog.roles.union(&database).cloned().collect(),
+                self.catalog.roles.iter().chain(&database).chain(&self.needs.owners).cloned().collect(),
                 "the server lacks roles that own or were granted something",
                 "create them, let --create-missing-roles do it, or leave owners and grants out with --no-owner",
             )

@@ -6,8 +6,7 @@
 
 use crate::failure::from_postgres;
 use crate::filter::Chosen;
-use crate::quote::{ident, shown};
-use crate::standby::listed;
+use crate::quote::{ident, listed, shown};
 use crate::tables::{DECLARED, USERS_OWN};
 use engine::{Error, Kind};
 use tokio_postgres::Client;

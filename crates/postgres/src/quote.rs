@@ -1,6 +1,7 @@
-//! Quoting of names and text for SQL.
+//! Quoting of names and text for SQL, and names for people.
 //!
-//! Owns the two rules of the language. Promises that what comes out is one identifier or one literal whatever comes in.
+//! Owns the two rules of the language, and how names are shown to people. Promises that what comes out is one identifier or one
+//! literal whatever comes in.
 
 /// An identifier, always quoted.
 pub(crate) fn ident(name: &str) -> String {
@@ -29,6 +30,14 @@ pub(crate) fn shown_name(name: &str) -> String {
 /// A table's name for people and for stream names: quoted only where it must be.
 pub(crate) fn shown(schema: &str, name: &str) -> String {
     format!("{}.{}", shown_name(schema), shown_name(name))
+}
+
+/// Some names, and how many more there are.
+pub(crate) fn listed(names: &[String], most: usize) -> String {
+    match names.len().checked_sub(most) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..most].join(", ")),
+    }
 }
 
 #[cfg(test)]

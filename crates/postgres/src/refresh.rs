@@ -2,7 +2,8 @@
 //!
 //! Owns filling them, each after those it reads from, several at a time, over sessions with the database's own search
 //! path: a view whose functions name tables without their schema cannot be filled by `pg_restore`, which empties the path
-//! (servers from version 17 on empty it themselves). Runs after grants, because a view is filled with its owner's rights,
+//! (servers from version 17 on empty it themselves). What is not ASCII in a database that is not UTF-8 is left to
+//! `pg_restore` all the same, after the others. Runs after grants, because a view is filled with its owner's rights,
 //! and before event triggers exist, which would fire. Refuses to fill a view that was empty at the source.
 
 use crate::failure::from_postgres;
@@ -16,6 +17,7 @@ use tokio_postgres::Client;
 #[derive(Debug, Default)]
 pub(crate) struct Refresh {
     views: BTreeMap<i32, View>,
+    left: BTreeSet<i32>,
 }
 
 #[derive(Debug)]
@@ -28,22 +30,37 @@ struct View {
 impl Refresh {
     /// Chooses from the archive; `readable` says whether a statement can be sent over a session here.
     pub fn plan(contents: &Contents, readable: impl Fn(&str) -> bool) -> Self {
-        let chosen = |entry: &&Entry| {
-            entry.kind == "MATERIALIZED VIEW DATA" && entry.definition.as_deref().is_some_and(&readable)
-        };
-        let entries: Vec<&Entry> = contents.entries.iter().filter(chosen).collect();
+        let all = || contents.entries.iter().filter(|entry| entry.kind == "MATERIALIZED VIEW DATA");
+        let sendable = |entry: &Entry| entry.definition.as_deref().is_some_and(&readable);
+        let mut left: BTreeSet<i32> = all().filter(|entry| !sendable(entry)).map(|entry| entry.id).collect();
+        // What reads from such a view comes after it. Ends when a pass adds nothing: at most as many as there are views.
+        loop {
+            let reads = |entry: &&Entry| !left.contains(&entry.id) && entry.needs.iter().any(|id| left.contains(id));
+            let more: Vec<i32> = all().filter(reads).map(|entry| entry.id).collect();
+            if more.is_empty() {
+                break;
+            }
+            left.extend(more);
+        }
+        let entries: Vec<&Entry> = all().filter(|entry| !left.contains(&entry.id)).collect();
         let ids: BTreeSet<i32> = entries.iter().map(|entry| entry.id).collect();
         let view = |entry: &&Entry| {
             let needs = entry.needs.iter().copied().filter(|id| ids.contains(id)).collect();
             let sql = entry.definition.clone().unwrap_or_default();
             (entry.id, View { needs, shown: format!("{}.{}", entry.schema, entry.tag), sql })
         };
-        Self { views: entries.iter().map(view).collect() }
+        Self { views: entries.iter().map(view).collect(), left }
     }
 
-    /// Ids of the entries that this fills.
+    /// Whether the entry fills a view, here or by the vendor's tool.
     pub fn contains(&self, id: i32) -> bool {
-        self.views.contains_key(&id)
+        self.views.contains_key(&id) || self.left.contains(&id)
+    }
+
+    /// Ids of the entries that are left to the vendor's tool, to be run after all others: statements that cannot be sent over
+    /// a session here, and what reads from their views.
+    pub fn left(&self) -> &BTreeSet<i32> {
+        &self.left
     }
 
     pub fn len(&self) -> usize {

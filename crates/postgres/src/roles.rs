@@ -127,7 +127,8 @@ pub(crate) async fn create(
         .map(|role| role.name.as_str())
         .collect();
     let options = if major >= 16 { " WITH INHERIT TRUE, SET TRUE" } else { "" };
-    for owner in missing.intersection(&cleared.owners) {
+    let given: Vec<&str> = missing.intersection(&cleared.owners).map(String::as_str).collect();
+    for owner in &given {
         sql.extend(members.iter().map(|member| format!("GRANT {} TO {}{options}", ident(owner), ident(member))));
     }
     let tried = client.batch_execute(&format!("BEGIN; {}; COMMIT", sql.join("; "))).await;
@@ -139,6 +140,11 @@ pub(crate) async fn create(
     tracing::info!("made the missing roles {names}");
     let how = if globals.is_some() { "as the backup's globals say" } else { "without login" };
     let mut notes = vec![format!("made roles that were missing, {how}; they stay even if this restore fails: {names}")];
+    if !given.is_empty() {
+        let given = given.join(", ");
+        notes
+            .extend(members.iter().map(|member| format!("role {member} was made a member, and stays one, of {given}")));
+    }
     notes.extend(globals.map(|globals| globals.creation_notes(missing, superuser)).unwrap_or_default());
     Ok(notes)
 }

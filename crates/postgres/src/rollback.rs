@@ -36,7 +36,14 @@ pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<
     assert_nothing_prepared(&client, live.oid, endpoint).await?;
     assert_nothing_prepared(&client, back.oid, &endpoint.with_database(&back.name)).await?;
     let inside = Endpoint { silent: may_be_silent(&client, major).await?, ..endpoint.clone() };
-    let publications = publications(&client, &inside).await?;
+    // Only for a note: a database that lets nobody in any more must be one to go back from.
+    let (publications, unseen) = match publications(&client, &inside).await {
+        Ok(publications) => (publications, None),
+        Err(error) => {
+            tracing::warn!(%error, "publications could not be looked for");
+            (Vec::new(), Some(format!("publications in the replaced database could not be looked for: {}", error.what)))
+        }
+    };
     let exchange = Exchange {
         target: endpoint.clone(),
         live: live.oid,
@@ -47,6 +54,7 @@ pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<
     };
     let exchanged = exchange.run(stop).await?;
     let mut notes = exchanged.notes;
+    notes.extend(unseen);
     notes.extend(what_stays(&client, live.oid, &publications, &exchanged.aside).await.unwrap_or_default());
     Ok(Conclusion {
         database: endpoint.database().to_owned(),

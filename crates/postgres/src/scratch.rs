@@ -7,12 +7,13 @@
 
 use crate::catalog::Catalog;
 use crate::connection::{Purpose, connect, may_be_silent};
-use crate::database::{self, Properties, Setting};
+use crate::database::{self, Properties};
 use crate::drill;
 use crate::endpoint::Endpoint;
 use crate::failure::{from_postgres, map};
 use crate::guard::{self, Live};
 use crate::marker::{Marks, replaced};
+use crate::paths::SearchPath;
 use crate::quote::{ident, literal};
 use crate::sessions::{assert_nothing_prepared, may_not_end};
 use crate::swap::{Direction, Exchange, Exchanged, Stop, publications, what_stays};
@@ -144,10 +145,8 @@ impl Scratch {
     }
 
     /// The search path that sessions in the restored database will have, where the database sets one.
-    pub fn search_path<'a>(&'a self, like: &'a Properties) -> Option<&'a str> {
-        let properties = self.live().map_or(like, |live| &live.properties);
-        let of_all = |setting: &&Setting| setting.role.is_none() && setting.name == "search_path";
-        properties.settings.iter().find(of_all).map(|setting| setting.value.as_str())
+    pub fn search_path(&self, like: &Properties) -> SearchPath {
+        SearchPath::of(self.live().map_or(like, |live| &live.properties))
     }
 
     /// Gives the scratch database its properties, the target's name and its owner, in one transaction. All sessions

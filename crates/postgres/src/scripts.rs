@@ -7,7 +7,7 @@
 use crate::connection::{Purpose, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::{from_postgres, map};
-use crate::quote::literal;
+use crate::paths::SearchPath;
 use engine::{Error, Kind, Script};
 use futures_util::{StreamExt, pin_mut};
 use tokio_postgres::error::ErrorPosition;
@@ -29,16 +29,13 @@ pub(crate) fn refuse_commands(scripts: &[Script]) -> Result<(), Error> {
 /// Runs the scripts in order. Returns a note for each.
 pub(crate) async fn run(
     endpoint: &Endpoint,
-    search_path: Option<&str>,
+    search_path: &SearchPath,
     scripts: &[Script],
 ) -> Result<Vec<String>, Error> {
     let mut notes = Vec::with_capacity(scripts.len());
     for script in scripts {
         let client = connect(endpoint, Purpose::Write, 60).await?;
-        if let Some(path) = search_path {
-            let sql = format!("SELECT pg_catalog.set_config('search_path', {}, false)", literal(path));
-            client.batch_execute(&sql).await.map_err(from_postgres("set the search path"))?;
-        }
+        search_path.set(&client).await?;
         let statements = run_one(&client, script).await?;
         let plural = if statements == 1 { "" } else { "s" };
         notes.push(format!("{}: {statements} statement{plural} run before the database got its name", script.name));

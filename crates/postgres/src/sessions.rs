@@ -7,6 +7,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
+use crate::quote::listed;
 use engine::{Error, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -94,7 +95,7 @@ impl Inside {
         if still.is_empty() {
             return Failed::Again(error);
         }
-        let what = format!("{name} cannot be renamed: still inside are {}", listed(&still));
+        let what = format!("{name} cannot be renamed: still inside are {}", listed(&still, SHOWN));
         let error = Error::new(Kind::Unavailable, what).because(error);
         if self.refused.is_empty() {
             return Failed::Again(error.hint("end them, or find out why they do not end; everything is as it was"));
@@ -126,18 +127,12 @@ impl Inside {
             *whose.entry(name).or_default() += 1;
         }
         let whose: Vec<String> = whose.iter().map(|(name, number)| format!("{number} of {name}")).collect();
-        vec![format!("ended {} in the replaced database: {}", sessions(self.ended.len()), listed(&whose))]
+        vec![format!("ended {} in the replaced database: {}", sessions(self.ended.len()), listed(&whose, SHOWN))]
     }
 }
 
 fn sessions(number: usize) -> String {
     if number == 1 { "1 session".to_owned() } else { format!("{number} sessions") }
-}
-
-fn listed(names: &[String]) -> String {
-    let more = names.len().saturating_sub(SHOWN);
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
 async fn still_inside(client: &Client, oid: u32) -> Result<Vec<String>, Error> {
@@ -163,7 +158,7 @@ pub(crate) async fn assert_nothing_prepared(client: &Client, oid: u32, target: &
     if found.is_empty() {
         return Ok(());
     }
-    let what = format!("{target} cannot be replaced while it has a {}", listed(&found));
+    let what = format!("{target} cannot be replaced while it has a {}", listed(&found, SHOWN));
     Err(Error::new(Kind::Unavailable, what)
         .hint("COMMIT PREPARED or ROLLBACK PREPARED it, connected to that database; everything is as it was"))
 }

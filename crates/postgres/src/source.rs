@@ -153,8 +153,8 @@ impl PostgresSource {
     async fn assert_labels(&self, leader: &Client) -> Result<(), Error> {
         let then = catalog::read_labels(leader).await?;
         // A session of its own: the leader's sees the catalog as it was.
-        let now =
-            catalog::read_labels(&connect(&self.endpoint, Purpose::Lead, self.lock_timeout_seconds).await?).await?;
+        let other = connect(&self.endpoint, Purpose::Lead, self.lock_timeout_seconds).await?;
+        let now = catalog::read_labels(&other).await?;
         let changed = then.iter().find(|(key, text)| now.get(*key).is_some_and(|other| other != *text));
         // Another attribute of a composite type that was there: rows may hold one value more than the schema says.
         let known = |kind: &String, oid: u32| {
@@ -162,10 +162,24 @@ impl PostgresSource {
         };
         let more = now.keys().find(|key| key.2 != 0 && !then.contains_key(*key) && known(&key.0, key.1));
         match (changed, more) {
-            (None, None) => Ok(()),
+            (None, None) => self.assert_names(leader, &other).await,
             (Some(((kind, ..), text)), _) => Err(changed_underneath(&format!("the {kind} {text} was changed"))),
             (None, Some(_)) => Err(changed_underneath("a composite type was given another attribute")),
         }
+    }
+
+    /// A value of type `regclass` or its kin is written as the name of that moment, or as a number when there is none any more:
+    /// where tables hold such values, no name may have changed.
+    async fn assert_names(&self, leader: &Client, other: &Client) -> Result<(), Error> {
+        let Some(table) = self.catalog.tables.iter().find(|table| table.has_rows() && table.holds_names) else {
+            return Ok(());
+        };
+        let (then, now) = (catalog::read_names(leader).await?, catalog::read_names(other).await?);
+        let changed = then.iter().find(|(key, name)| now.get(*key) != Some(*name));
+        let Some(((kind, _), name)) = changed else { return Ok(()) };
+        let name = name.split_once('.').map_or(name.as_str(), |(_, name)| name);
+        let stream = table.stream();
+        Err(changed_underneath(&format!("the {kind} {name}, which {stream} may name, was renamed, moved or dropped")))
     }
 
     async fn count_again(&self, leader: &Client, rows: &BTreeMap<String, u64>) -> Result<(), Error> {
@@ -276,7 +290,10 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32, chose
         moment,
         database,
         has_public: catalog::has_public(client).await?,
-        roles: catalog::read_roles(client, &needs).await?,
+        roles: match chosen.roles(client).await? {
+            Some(roles) => roles,
+            None => catalog::read_roles(client, &needs).await?,
+        },
         tables,
         sequences: catalog::read_sequences(client, chosen).await?,
         large_objects: objects,

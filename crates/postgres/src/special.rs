@@ -55,16 +55,16 @@ fn load_order(mut left: BTreeSet<u32>, references: &BTreeSet<(u32, u32)>) -> Vec
     order
 }
 
-/// Operator classes whose hash depends on oids, directly or by what a value is made of.
-const HASHED_BY_OID: &str = "'enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops'";
+/// Topmost tables above any table partitioned by a hash that depends on oids, directly or by what a value is made of.
+pub(crate) const HASHED_ROOTS: &str = "SELECT DISTINCT pg_catalog.pg_partition_root(p.partrelid)::oid AS root \
+     FROM pg_catalog.pg_partitioned_table p WHERE p.partstrat = 'h' AND EXISTS (SELECT FROM pg_catalog.pg_opclass o \
+     JOIN pg_catalog.pg_am a ON a.oid = o.opcmethod WHERE o.oid = ANY (p.partclass) AND a.amname = 'hash' \
+     AND o.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops'))";
 
 /// Marks tables partitioned by a hash that a restore changes: the topmost table and everything below it.
 pub(crate) async fn mark_roots(client: &Client, tables: &mut [Table]) -> Result<(), Error> {
     let sql = format!(
-        "SELECT DISTINCT r.root, t.relid::oid, r.root = t.relid FROM (SELECT DISTINCT \
-         pg_catalog.pg_partition_root(p.partrelid)::oid AS root FROM pg_catalog.pg_partitioned_table p \
-         WHERE p.partstrat = 'h' AND EXISTS (SELECT FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am a ON a.oid = o.opcmethod \
-         WHERE o.oid = ANY (p.partclass) AND a.amname = 'hash' AND o.opcname IN ({HASHED_BY_OID}))) r, \
+        "SELECT DISTINCT r.root, t.relid::oid, r.root = t.relid FROM ({HASHED_ROOTS}) r, \
          pg_catalog.pg_partition_tree(r.root) t"
     );
     let rows = client.query(&sql, &[]).await.map_err(from_postgres("look for hash partitions"))?;

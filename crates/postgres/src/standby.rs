@@ -5,6 +5,7 @@
 //! everything else must come.
 
 use crate::catalog::Catalog;
+use crate::quote::listed;
 use engine::{Error, Kind};
 
 /// Most names in one note; the catalog has all of them.
@@ -32,14 +33,6 @@ pub(crate) fn leave_unlogged_out(catalog: &mut Catalog) -> Vec<String> {
                 listed(&names, MOST_NAMES)
             )]
         }
-    }
-}
-
-/// Some names, and how many more there are.
-pub(crate) fn listed(names: &[String], most: usize) -> String {
-    match names.len().checked_sub(most) {
-        None | Some(0) => names.join(", "),
-        Some(more) => format!("{} and {more} more", names[..most].join(", ")),
     }
 }
 

@@ -292,7 +292,9 @@ impl Target for PostgresTarget {
         if let Some(objects) = &self.catalog.large_objects {
             objects.apply(self.inside()?, self.options.no_owner).await?;
         }
+        let left = self.refresh.left().clone();
         self.fill_views().await?;
+        self.restore_entries(Section::PostData, |entry| left.contains(&entry.id)).await?;
         self.restore_entries(Section::PostData, |entry| last.contains(&entry.id)).await?;
         let mut sessions = Vec::new();
         for _ in 0..self.options.workers.min(self.catalog.tables.len().max(1)) {
@@ -355,7 +357,7 @@ impl Target for PostgresTarget {
 
     async fn before_publish(&mut self) -> Result<Vec<String>, Error> {
         let search_path = self.scratch.search_path(&self.catalog.database);
-        scripts::run(&self.scratch.endpoint, search_path, &self.options.before_publish).await
+        scripts::run(&self.scratch.endpoint, &search_path, &self.options.before_publish).await
     }
 
     async fn publish(&mut self, stop: Stop<'_>) -> Result<Conclusion, Error> {

@@ -62,6 +62,11 @@ impl Entry {
         self.class == PG_CLASS && self.kind == "TABLE"
     }
 
+    /// Whether it makes a table of any kind, here or on another server.
+    pub fn is_any_table(&self) -> bool {
+        self.is_table() || self.kind == "FOREIGN TABLE"
+    }
+
     /// Whether it makes a sequence.
     pub fn is_sequence(&self) -> bool {
         self.class == PG_CLASS && self.kind == "SEQUENCE"

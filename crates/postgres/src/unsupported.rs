@@ -5,14 +5,15 @@
 
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
+use crate::special::HASHED_ROOTS;
 use engine::{Error, Kind};
 use tokio_postgres::Client;
 
 /// Fails with the names of what cannot be backed up, at most a few of each kind.
 pub(crate) async fn refuse(client: &Client) -> Result<(), Error> {
     let mut found = Vec::new();
-    for (kind, sql) in QUERIES {
-        let rows = client.query(*sql, &[]).await.map_err(from_postgres(format!("look for {kind}s")))?;
+    for (kind, sql) in queries() {
+        let rows = client.query(&sql, &[]).await.map_err(from_postgres(format!("look for {kind}s")))?;
         found.extend(rows.iter().map(|row| format!("{kind} {}", row.get::<_, String>(0))));
     }
     if found.is_empty() {
@@ -23,24 +24,31 @@ pub(crate) async fn refuse(client: &Client) -> Result<(), Error> {
 }
 
 /// Kinds that are recognised by one query each, which names at most three.
-const QUERIES: &[(&str, &str)] = &[
-    (
-        // Its tables only load between calls of its own functions, which are not tested here.
-        "database with the extension",
-        "SELECT extname::text FROM pg_catalog.pg_extension WHERE extname = 'timescaledb'",
-    ),
-    (
-        "foreign partition below a table partitioned by the hash of an enum:",
-        "SELECT t.relid::pg_catalog.regclass::text FROM pg_catalog.pg_partitioned_table p, \
-         pg_catalog.pg_partition_tree(p.partrelid) t JOIN pg_catalog.pg_class c ON c.oid = t.relid \
-         WHERE p.partstrat = 'h' AND c.relkind = 'f' LIMIT 3",
-    ),
-    (
-        "security label on the database",
-        "SELECT l.provider FROM pg_catalog.pg_shseclabel l JOIN pg_catalog.pg_database d ON d.oid = l.objoid \
-         WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.datname = current_database() LIMIT 3",
-    ),
-];
+fn queries() -> [(&'static str, String); 3] {
+    [
+        (
+            // Its tables only load between calls of its own functions, which are not tested here.
+            "database with the extension",
+            "SELECT extname::text FROM pg_catalog.pg_extension WHERE extname = 'timescaledb'".to_owned(),
+        ),
+        (
+            // Rows of such a tree are read and loaded through the topmost table: a backup would fetch those of the other
+            // server, and a restore would write them there.
+            "foreign partition of a table that is partitioned, on some level, by the hash of an enum:",
+            format!(
+                "SELECT DISTINCT t.relid::pg_catalog.regclass::text FROM ({HASHED_ROOTS}) r, \
+                 pg_catalog.pg_partition_tree(r.root) t JOIN pg_catalog.pg_class c ON c.oid = t.relid \
+                 WHERE c.relkind = 'f' LIMIT 3"
+            ),
+        ),
+        (
+            "security label on the database",
+            "SELECT l.provider FROM pg_catalog.pg_shseclabel l JOIN pg_catalog.pg_database d ON d.oid = l.objoid \
+             WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.datname = current_database() LIMIT 3"
+                .to_owned(),
+        ),
+    ]
+}
 
 /// Fails when a database without encoding has names that are not UTF-8: this program speaks UTF-8 with every server, and knows
 /// tables by their names. Rows, defaults, comments and code may be any bytes.

@@ -65,7 +65,7 @@ pub struct RestoreArgs {
     /// Leave owners and grants out: everything belongs to the role that restores
     #[arg(long)]
     pub no_owner: bool,
-    /// Do everything as this role: the database belongs to it, and with --no-owner all that is in it
+    /// Do everything as this role: with --no-owner all that is made belongs to it, a new database included
     #[arg(long, value_name = "ROLE")]
     pub role: Option<String>,
     /// Make the roles that the backup needs and the target's server lacks: as its globals say, else without login; they stay

@@ -102,7 +102,27 @@ async fn trap_29_encodings_of_several_bytes_come_back(version: u16) {
     }
 }
 
+/// Trap 29: a view whose statement is not ASCII, between others: each is filled after those it reads from.
+async fn trap_29_views_with_names_of_another_encoding_are_filled_in_order(version: u16) {
+    let db = postgres(version).await.create_database_with("template template0 encoding 'LATIN1' locale 'C'").await;
+    let trip = Trip::with(
+        db,
+        "create table t (x int); insert into t select generate_series(1, 20);
+         create materialized view a as select x from t; create materialized view \"été\" as select count(*) as n from a;
+         create view between_them as select n + 1 as n from \"été\"; create materialized view z as select n from between_them;
+         create materialized view alone as select max(x) as x from a",
+    )
+    .await;
+    trip.go().await;
+    trip.assert_same().await;
+    for (query, value) in [("select n from \"été\"", "20"), ("select n from z", "21"), ("select x from alone", "20")]
+    {
+        trip.assert(query, value).await;
+    }
+}
+
 on_every_version!(
+    trap_29_views_with_names_of_another_encoding_are_filled_in_order,
     trap_29_sql_ascii_passes_raw,
     trap_29_sql_ascii_names_are_refused_and_the_rest_passes_raw,
     trap_29_latin1_comes_back,

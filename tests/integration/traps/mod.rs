@@ -84,7 +84,7 @@ macro_rules! on_every_version {
 use on_every_version;
 
 /// Whether this run has a server of version 18; says so when not.
-fn has_18() -> bool {
+pub fn has_18() -> bool {
     let all = std::env::var("LONGSHORE_TEST_SERVERS").as_deref() == Ok("all");
     if !all {
         testkit::skipped("PostgreSQL 18 is tested by scripts/test --all");
