@@ -2,6 +2,7 @@
 
 mod corruption;
 mod directory;
+mod export;
 mod kill;
 mod limits;
 mod objects;

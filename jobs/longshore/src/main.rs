@@ -34,6 +34,8 @@ enum Command {
     Verify(commands::verify::VerifyArgs),
     /// Bring a backup into a new database, or into the place of one that is marked for that, and prove it
     Restore(restore::RestoreArgs),
+    /// Write a backup as plain files, which the database's own tools bring back
+    Export(commands::export::ExportArgs),
     /// Mark a database as one that restores may replace, or as production, which they never do
     Mark(commands::mark::MarkArgs),
     /// Undo the last swap: the database that a restore has replaced gets its name back
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
             Command::Show(args) => commands::show::run(args, kit).await,
             Command::Verify(args) => commands::verify::run(args, kit).await,
             Command::Restore(args) => restore::run(args, kit).await,
+            Command::Export(args) => commands::export::run(args, kit).await,
             Command::Mark(args) => commands::mark::run(args, kit).await,
             Command::Rollback(args) => commands::rollback::run(args, kit).await,
             Command::Completions(args) => commands::completions::run::<Cli>(&args),

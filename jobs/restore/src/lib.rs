@@ -5,6 +5,7 @@
 //! chunk is checked against its hash before a row of it reaches the database.
 
 mod args;
+mod backup;
 mod load;
 mod proof;
 mod report;
@@ -12,12 +13,13 @@ mod schedule;
 mod scripts;
 
 pub use args::{Mode, Proof, RestoreArgs};
+pub use backup::Backup;
+pub use load::digest_of;
 
 use databases::Address;
-use engine::{Document, StreamName, Target, TargetOptions};
+use engine::{Target, TargetOptions};
 use jobkit::{Exit, Failure, Kit, Secret};
-use repository::{List, Manifest, Repository};
-use std::collections::BTreeSet;
+use repository::Repository;
 use std::time::{Duration, Instant};
 use ulid::Ulid;
 
@@ -76,73 +78,6 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
             kit.printer.print(&report, report::text)
         }
         Err(failure) => Err(discard(target.as_mut(), failure).await),
-    }
-}
-
-/// What a restore needs of a backup.
-struct Backup {
-    name: String,
-    manifest: Manifest,
-    lists: Vec<List>,
-    documents: Vec<Document>,
-}
-
-impl Backup {
-    async fn read(repository: &Repository, manifest: Manifest) -> Result<Self, Failure> {
-        let name = format!("{}@{}", manifest.header.source, manifest.header.backup);
-        let lists = repository::read_all(repository, &manifest).await?;
-        let mut documents = Vec::with_capacity(manifest.header.documents.len());
-        for document in &manifest.header.documents {
-            let bytes = repository.read_document(document, &name).await?;
-            documents.push(Document { name: document.name.clone(), bytes });
-        }
-        let backup = Self { name, manifest, lists, documents };
-        backup.assert_totals()?;
-        Ok(backup)
-    }
-
-    /// Leaves out what is not restored. What is left is proven as everything would be.
-    fn keep(&mut self, streams: &BTreeSet<StreamName>) {
-        for list in &mut self.lists {
-            list.segments.retain(|segment| streams.contains(&StreamName::new(&segment.stream)));
-        }
-        let left = || self.lists.iter().flat_map(|list| &list.segments);
-        let rows = left().filter_map(|segment| load::digest_of(segment).ok()).map(|digest| digest.rows).sum();
-        let bytes = left().map(|segment| segment.bytes).sum();
-        let totals = &mut self.manifest.header.totals;
-        (totals.rows, totals.bytes) = (rows, bytes);
-    }
-
-    /// The lists must say what the manifest says: a list that was left out would be a table that is left out. Segments
-    /// come in order and none twice, and each has as many bytes as its chunks.
-    fn assert_totals(&self) -> Result<(), Failure> {
-        let wrong = |what: String| Err(Failure::new(Exit::Data, what).hint("restore another backup"));
-        let (mut segments, mut rows, mut bytes) = (0, 0, 0);
-        let mut streams = BTreeSet::new();
-        let mut last: Option<(&str, u64)> = None;
-        for (list, segment) in
-            self.lists.iter().flat_map(|list| list.segments.iter().map(move |segment| (list, segment)))
-        {
-            let place = (segment.stream.as_str(), segment.at);
-            let in_chunks: u64 = list.refs_of(segment).iter().map(|chunk| chunk.plain_len).sum();
-            if last.is_some_and(|last| last >= place) || in_chunks != segment.bytes {
-                return wrong(format!(
-                    "the record of {} {} in {} is inconsistent",
-                    segment.stream, segment.range, self.name
-                ));
-            }
-            last = Some(place);
-            streams.insert(segment.stream.as_str());
-            segments += 1;
-            rows += load::digest_of(segment)?.rows;
-            bytes += segment.bytes;
-        }
-        let totals = &self.manifest.header.totals;
-        let found = (streams.len() as u64, segments, rows, bytes);
-        if found == (totals.streams, totals.segments, totals.rows, totals.bytes) {
-            return Ok(());
-        }
-        wrong(format!("the lists of {} hold {rows} rows, and its manifest says {}", self.name, totals.rows))
     }
 }
 

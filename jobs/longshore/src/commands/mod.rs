@@ -1,6 +1,7 @@
 //! Commands that need no job of their own: one file each, `Args` and `run`.
 
 pub mod completions;
+pub mod export;
 pub mod help;
 pub mod init;
 pub mod list;
