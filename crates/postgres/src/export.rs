@@ -5,8 +5,9 @@
 //! stream has a file, that no name of a table can become a path, and that the statements are the vendor's where they are about
 //! schema. Refuses to need a server: everything comes from the backup's documents.
 
+use crate::builds::Builds;
 use crate::catalog::{ARCHIVE, CATALOG, Catalog, Special, Table};
-use crate::export_script::{self, Load, Restoring};
+use crate::export_script::{self, Load, Loads, Restoring};
 use crate::export_sql::Statements;
 use crate::lacking;
 use crate::order;
@@ -31,6 +32,7 @@ struct Plan<'a> {
     /// Entries that cannot be made.
     out: BTreeSet<i32>,
     refresh: Refresh,
+    builds: Builds,
     options: &'a ExportOptions,
 }
 
@@ -48,41 +50,49 @@ pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<E
     let tool = tools::find("pg_restore", catalog.dump_major, options.tools.as_deref()).await?;
     let mut statements = Statements::open(tool, &archive.bytes, catalog.server_major, options.no_owner).await?;
     let (out, unmakeable) = lacking::unmakeable(&contents, &catalog);
+    // As in a restore: what is not ASCII may be written in another encoding, and is the vendor's tool's to write.
     let utf8 = catalog.database.encoding == "UTF8";
-    let refresh = Refresh::plan(&contents, |statement| utf8 || statement.is_ascii());
+    let readable = |statement: &str| utf8 || statement.is_ascii();
+    let refresh = Refresh::plan(&contents, readable);
+    let tables = catalog.tables_by_stream().into_iter().map(|(stream, table)| (stream, table.clone())).collect();
+    let builds = Builds::plan(&contents, &tables, readable);
     let mut notes = order::left_out(&contents, &catalog);
     notes.extend(unmakeable);
-    let plan = Plan { catalog: &catalog, contents: &contents, out, refresh, options };
+    let plan = Plan { catalog: &catalog, contents: &contents, out, refresh, builds, options };
     plan.write(&mut statements, notes).await
 }
 
 impl Plan<'_> {
     async fn write(self, statements: &mut Statements, notes: Vec<String>) -> Result<Export, Error> {
         let (streams, loads) = self.streams()?;
+        let path = SearchPath::of(&self.catalog.database).statement();
         let mut files = Vec::new();
         let mut add = |path: &str, bytes: Vec<u8>| {
             if !bytes.is_empty() {
                 files.push(ExportFile { path: path.to_owned(), bytes });
             }
         };
-        let late = order::at_the_end(self.contents);
-        let rest = |entry: &Entry| !late.contains(&entry.id) && !self.refresh.contains(entry.id);
+        let (late, built) = (order::at_the_end(self.contents), self.builds.chosen());
+        let rest =
+            |entry: &Entry| !(late.contains(&entry.id) || built.contains(&entry.id) || self.refresh.contains(entry.id));
         add("01-roles-needed.sql", self.roles().into_bytes());
         add("02-create-database.sql", self.create_database().into_bytes());
         add("03-schemas.sql", self.schemas().into_bytes());
         add("04-before-data.sql", statements.of(&self.entries(Section::PreData, |_| true)).await?);
-        add("06-after-data.sql", statements.of(&self.entries(Section::PostData, rest)).await?);
-        add("07-sequences.sql", self.sequences().into_bytes());
+        let (indexes, more) = self.indexes(&path);
+        add("06-indexes.sql", indexes.into_bytes());
+        add("07-more-indexes.sql", more.into_bytes());
+        add("08-after-data.sql", statements.of(&self.entries(Section::PostData, rest)).await?);
+        add("09-sequences.sql", self.sequences().into_bytes());
         let objects = self.catalog.large_objects.as_ref();
         let no_owner = self.options.no_owner;
-        add("08-large-objects.sql", objects.map(|all| all.script(no_owner)).unwrap_or_default().into_bytes());
+        add("10-large-objects.sql", objects.map(|all| all.script(no_owner)).unwrap_or_default().into_bytes());
         let triggers = statements.of(&self.entries(Section::PostData, |entry| late.contains(&entry.id))).await?;
-        add("10-statistics.sql", self.statistics().into_bytes());
-        add("11-event-triggers.sql", triggers);
-        add("12-database.sql", self.properties().into_bytes());
-        let path = SearchPath::of(&self.catalog.database).statement();
+        add("12-statistics.sql", self.statistics().into_bytes());
+        add("13-event-triggers.sql", triggers);
+        add("14-database.sql", self.properties().into_bytes());
         let views = views(&path, self.refresh)?;
-        add("09-materialized-views.sql", views.into_bytes());
+        add("11-materialized-views.sql", views.into_bytes());
         let there = files.iter().map(|file| file.path.clone()).collect();
         let restoring = Restoring {
             catalog: self.catalog,
@@ -105,8 +115,21 @@ impl Plan<'_> {
         self.contents.entries.iter().filter(wanted).map(|entry| entry.id).collect()
     }
 
-    /// Where each stream goes, by name, and how it is loaded, in that order.
-    fn streams(&self) -> Result<(Vec<ExportedStream>, Vec<Load>), Error> {
+    /// Indexes and keys, made where names are looked for as in the database's own sessions: those that the last rows may name, and
+    /// those of the tables that these rows are in.
+    fn indexes(&self, path: &str) -> (String, String) {
+        let pairs = self.catalog.tables_by_stream();
+        let last: BTreeSet<StreamName> =
+            order::last(pairs.iter().map(|(name, table)| (name, *table))).into_iter().collect();
+        let script = |of_last: bool| match self.builds.script(|stream| last.contains(stream) == of_last) {
+            none if none.is_empty() => none,
+            statements => format!("{path};\n{statements}"),
+        };
+        (script(false), script(true))
+    }
+
+    /// Where each stream goes, by name, and how it is loaded, in that order: most, and those after the indexes of most.
+    fn streams(&self) -> Result<(Vec<ExportedStream>, Loads), Error> {
         let terminator = match self.catalog.row_format.terminator.as_bytes() {
             [one] => *one,
             _ => return Err(Error::new(Kind::Data, "the backup's rows do not end with one byte")),
@@ -133,7 +156,7 @@ impl Plan<'_> {
             names.iter().filter_map(|name| loads.remove(name)).collect()
         };
         let (first, last) = (take(first, &mut loads), take(last, &mut loads));
-        Ok((streams, first.into_iter().chain(loads.into_values()).chain(last).collect()))
+        Ok((streams, Loads { most: first.into_iter().chain(loads.into_values()).collect(), late: last }))
     }
 
     /// A query for the roles that are needed and that the server lacks.

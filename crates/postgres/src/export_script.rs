@@ -24,6 +24,15 @@ pub(crate) struct Load {
     pub pieces: Option<u32>,
 }
 
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Loads {
+    /// In their order.
+    pub most: Vec<Load>,
+    /// Those that come when the indexes of most are there.
+    pub late: Vec<Load>,
+}
+
 /// What the script and the text are about.
 pub(crate) struct Restoring<'a> {
     pub catalog: &'a Catalog,
@@ -31,7 +40,7 @@ pub(crate) struct Restoring<'a> {
     pub tool: &'a Tool,
     /// The statement that makes a session look for names where the database's own do.
     pub path: &'a str,
-    pub loads: &'a [Load],
+    pub loads: &'a Loads,
     /// Files that there are; what would be empty is left out.
     pub there: BTreeSet<String>,
     pub notes: &'a [String],
@@ -44,8 +53,8 @@ fn word(text: &str) -> String {
 
 /// `restore.sh`.
 pub(crate) fn script(it: &Restoring<'_>) -> String {
-    let rows: u64 = it.loads.iter().filter(|load| load.pieces.is_none()).map(|load| load.rows).sum();
-    let tables = it.loads.iter().filter(|load| load.pieces.is_none()).count();
+    let of_tables = || it.loads.most.iter().chain(&it.loads.late).filter(|load| load.pieces.is_none());
+    let (rows, tables) = (of_tables().map(|load| load.rows).sum::<u64>(), of_tables().count());
     let facts = [
         ("backup", it.options.backup.clone()),
         ("tables", tables.to_string()),
@@ -61,14 +70,18 @@ pub(crate) fn script(it: &Restoring<'_>) -> String {
     };
     let roles = if it.there.contains("01-roles-needed.sql") { ROLES } else { "" };
     let schema = step("03-schemas.sql", "make schemas") + &step("04-before-data.sql", "make types, tables, functions");
-    let mut rest = step("06-after-data.sql", "make indexes, keys, triggers");
-    rest.push_str(&step("07-sequences.sql", "set sequences"));
-    rest.push_str(&step("08-large-objects.sql", "give large objects their owners, grants and comments"));
-    rest.push_str(&step("09-materialized-views.sql", "fill materialized views"));
-    rest.push_str(&step("10-statistics.sql", "gather statistics"));
-    rest.push_str(&step("11-event-triggers.sql", "make event triggers"));
-    let loads: String = it.loads.iter().filter(|load| load.rows > 0).map(load).collect();
-    format!("{HEAD}{facts}{CHECKS}{roles}{MAKE}{schema}say 'load rows'\n{loads}{rest}{END}")
+    let loads = |all: &[Load]| all.iter().filter(|load| load.rows > 0).map(load).collect::<String>();
+    let mut rest = format!("say 'load rows'\n{}", loads(&it.loads.most));
+    rest.push_str(&step("06-indexes.sql", "make indexes"));
+    rest.push_str(&loads(&it.loads.late));
+    rest.push_str(&step("07-more-indexes.sql", "make the last rows' indexes"));
+    rest.push_str(&step("08-after-data.sql", "make keys, triggers, rules"));
+    rest.push_str(&step("09-sequences.sql", "set sequences"));
+    rest.push_str(&step("10-large-objects.sql", "give large objects their owners, grants and comments"));
+    rest.push_str(&step("11-materialized-views.sql", "fill materialized views"));
+    rest.push_str(&step("12-statistics.sql", "gather statistics"));
+    rest.push_str(&step("13-event-triggers.sql", "make event triggers"));
+    format!("{HEAD}{facts}{CHECKS}{roles}{MAKE}{schema}{rest}{END}")
 }
 
 fn load(load: &Load) -> String {
@@ -118,7 +131,13 @@ ask() {
     PGDATABASE=$1
     export PGDATABASE
     shift
-    psql -X -w -q -A -t -v ON_ERROR_STOP=1 -v target="$target" "$@"
+    psql -X -w -q -A -t -v ON_ERROR_STOP=1 "$@"
+}
+# The same with the target's name as a variable; the vendor's files get none.
+about() {
+    database=$1
+    shift
+    ask "$database" -v target="$target" "$@"
 }
 # A file of statements.
 step() {
@@ -187,7 +206,7 @@ missing=$(ask "$maintenance" -f 01-roles-needed.sql)
 "#;
 
 const MAKE: &str = r#"
-there=$(printf "SELECT count(*) FROM pg_catalog.pg_database WHERE datname = :'target'" | ask "$maintenance")
+there=$(printf "SELECT count(*) FROM pg_catalog.pg_database WHERE datname = :'target'" | about "$maintenance")
 if [ "$there" = 1 ]; then
     held=$(ask "$target" -c "$holds")
     [ -z "$held" ] || die "database $target is not empty: it has $held; nothing was changed"
@@ -196,15 +215,15 @@ else
     say 'make the database'
     begun=1
     made=1
-    ask "$maintenance" -f 02-create-database.sql
+    about "$maintenance" -f 02-create-database.sql
 fi
 "#;
 
 const END: &str = r#"if [ -n "$made" ]; then
     say "give the database its settings, grants, comment and owner"
-    ask "$maintenance" -f 12-database.sql >/dev/null
+    about "$maintenance" -f 14-database.sql >/dev/null
 else
-    say "database $target was there: it keeps its own settings, grants, comment and owner; 12-database.sql has the backup's"
+    say "database $target was there: it keeps its own settings, grants, comment and owner; 14-database.sql has the backup's"
 fi
 begun=
 say "restored $tables tables, $rows rows: each table has as many rows as the backup recorded"
@@ -228,13 +247,15 @@ What is what
   04-before-data.sql          types, functions, tables, views: as pg_restore writes them
   05-rows/*.copy              the rows of one table each, as COPY table (columns) FROM STDIN reads them; restore.sh has the
                               statement for each. Large objects are in one of these, in pieces, as object, piece, bytes
-  06-after-data.sql           indexes, keys, constraints, triggers, rules, policies
-  07-sequences.sql            where sequences stand
-  08-large-objects.sql        their owners, grants and comments
-  09-materialized-views.sql   fills them, each after those it reads from
-  10-statistics.sql           ANALYZE
-  11-event-triggers.sql       last, because they would fire
-  12-database.sql             the database's own settings, grants, comment and owner
+  06-indexes.sql              indexes and keys of most tables
+  07-more-indexes.sql         those of tables whose rows name indexes or ask other tables: loaded after the file before
+  08-after-data.sql           foreign keys, other constraints, triggers, rules, policies: as pg_restore writes them
+  09-sequences.sql            where sequences stand
+  10-large-objects.sql        their owners, grants and comments
+  11-materialized-views.sql   fills them, each after those it reads from
+  12-statistics.sql           ANALYZE
+  13-event-triggers.sql       last, because they would fire
+  14-database.sql             the database's own settings, grants, comment and owner
 A file that would be empty is not there.
 
 ";

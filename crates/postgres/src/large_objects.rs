@@ -212,14 +212,14 @@ pub(crate) fn import(piece_bytes: u32) -> [String; 4] {
         copy_in(),
         format!("CREATE INDEX ON {STAGE} (object)"),
         format!(
-            "DO $$ DECLARE last oid := 0; some oid[]; BEGIN LOOP \
-             SELECT pg_catalog.array_agg(object ORDER BY object) INTO some FROM (SELECT object FROM {STAGE} \
-             WHERE piece = 0 AND object > last ORDER BY object LIMIT {BATCH}) o; \
-             EXIT WHEN some IS NULL; \
-             PERFORM pg_catalog.lo_create(object) FROM pg_catalog.unnest(some) AS o(object); \
+            "DO $$ DECLARE done oid := 0; batch oid[]; BEGIN LOOP \
+             SELECT pg_catalog.array_agg(object ORDER BY object) INTO batch FROM (SELECT object FROM {STAGE} \
+             WHERE piece = 0 AND object > done ORDER BY object LIMIT {BATCH}) o; \
+             EXIT WHEN batch IS NULL; \
+             PERFORM pg_catalog.lo_create(object) FROM pg_catalog.unnest(batch) AS o(object); \
              PERFORM pg_catalog.lo_put(object, piece * {piece_bytes}, data) FROM {STAGE} \
-             WHERE object = ANY (some) AND length(data) > 0; \
-             last := some[pg_catalog.array_upper(some, 1)]; COMMIT; END LOOP; END $$"
+             WHERE object = ANY (batch) AND length(data) > 0; \
+             done := batch[pg_catalog.array_upper(batch, 1)]; COMMIT; END LOOP; END $$"
         ),
     ]
 }
