@@ -206,7 +206,7 @@ async fn odd_things_come_back(version: u16) {
     it.assert_equal(&back, settings).await;
     assert_eq!(
         sql::value(&back.url, "select string_agg(n::text, ' ' order by n::text) from app.a_named").await,
-        "app.guarded app.guarded_pkey"
+        "guarded guarded_pkey"
     );
     let analyzed = "select count(*) from pg_stats where schemaname = 'app' and tablename = 'made'";
     assert_ne!(sql::value(&back.url, analyzed).await, "0", "no statistics");
