@@ -5,6 +5,7 @@ mod before_swap;
 mod bounds;
 mod cli;
 mod consistency;
+mod evidence;
 pub mod export;
 mod filters;
 mod globals;

@@ -68,6 +68,8 @@ impl From<repository::Error> for Failure {
                 .hint("this backup was silent for too long and was given up by maintenance; run it again"),
             E::Condemned { .. } => Self::new(Exit::Interrupted, what).hint("run the backup again; it stores them anew"),
             E::Conflict { .. } => Self::new(Exit::Data, what).hint("who else writes into this repository's prefix?"),
+            E::Busy { .. } => Self::new(Exit::Busy, what).hint("wait for it; one that died is given up after ten minutes"),
+            E::LostLease => Self::new(Exit::Interrupted, what).hint("run it again when the other one has ended"),
             E::Internal(_) => Self::new(Exit::Internal, what),
         }
     }

@@ -4,11 +4,12 @@
 //! strangers are not listed, and that `latest` means the newest full backup. A manifest that cannot be read is an error, not
 //! a shorter list.
 
-use crate::{BackupId, Error, Manifest, Repository, SourceName, keys};
+use crate::{BackupId, Error, Manifest, Repository, SourceName, keys, pages};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 /// Manifests read at the same time while listing.
 const READERS: usize = 16;
@@ -96,17 +97,20 @@ impl FromStr for Selector {
 impl Repository {
     /// Keys of all backups and tombstones, of one source or of all, oldest first within a source.
     pub async fn backup_ids(&self, source: Option<&SourceName>) -> Result<Vec<(SourceName, BackupId)>, Error> {
-        let prefix = keys::manifests_folder(source)?;
+        Ok(self.backup_entries(source).await?.into_iter().map(|(source, backup, _)| (source, backup)).collect())
+    }
+
+    /// The same, with when each was stored, by the store's clock.
+    pub(crate) async fn backup_entries(
+        &self,
+        source: Option<&SourceName>,
+    ) -> Result<Vec<(SourceName, BackupId, SystemTime)>, Error> {
         let mut found = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.store.list(&prefix, after.as_ref()).await.map_err(Error::store("list backups"))?;
-            found.extend(page.entries.iter().filter_map(|entry| keys::parse_manifest(&entry.key)));
-            after = page.entries.last().map(|entry| entry.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(found);
-            }
-        }
+        let note = |entry: &store::Entry| {
+            found.extend(keys::parse_manifest(&entry.key).map(|(source, backup)| (source, backup, entry.modified)));
+        };
+        pages::each(self.store.as_ref(), &keys::manifests_folder(source)?, "list backups", note).await?;
+        Ok(found)
     }
 
     /// Reads one manifest; `None` when a tombstone stands there.

@@ -6,7 +6,7 @@
 
 use crate::frame::{Frame, Kind, encode};
 use crate::upload::put_own;
-use crate::{Error, keys};
+use crate::{Error, keys, pages};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use store::Store;
@@ -24,26 +24,29 @@ struct Open {
 pub(crate) async fn write(store: &dyn Store, objects: &[String]) -> Result<(), Error> {
     let open = serde_json::to_vec(&Open { objects: objects.to_vec() });
     let open = open.map_err(|e| Error::Internal(format!("write a list of condemned objects: {e}")))?;
-    put_own(store, &keys::condemned(Ulid::generate())?, encode(Kind::Condemned, &open, b"")?).await
+    put_own(store, &keys::decision(Ulid::generate(), "condemned")?, encode(Kind::Condemned, &open, b"")?).await
 }
 
 /// Reads every decision under `gc/`. Any trouble is an error: not knowing what is condemned means reusing nothing safely.
 pub(crate) async fn read(store: &dyn Store) -> Result<Condemned, Error> {
+    let mut decisions = Vec::new();
+    let note = |entry: &store::Entry| {
+        decisions.extend(keys::parse_decision(&entry.key).filter(|(_, part)| *part == "condemned").map(|(id, _)| id));
+    };
+    pages::each(store, &keys::gc_folder()?, "list sweeps", note).await?;
     let mut condemned = Condemned::new();
-    let prefix = keys::gc_folder()?;
-    let mut after = None;
-    loop {
-        let page = store.list(&prefix, after.as_ref()).await.map_err(Error::store("list sweeps"))?;
-        for entry in page.entries.iter().filter(|entry| keys::is_condemned(&entry.key)) {
-            let bytes = store.get(&entry.key).await.map_err(Error::store("read a sweep's decision"))?;
-            let frame = Frame::expect(&bytes, entry.key.as_str(), Kind::Condemned)?;
-            let open: Open =
-                serde_json::from_slice(&frame.open).map_err(|e| Error::damaged(entry.key.as_str(), e.to_string()))?;
-            condemned.extend(open.objects);
-        }
-        after = page.entries.last().map(|entry| entry.key.clone());
-        if !page.more || after.is_none() {
-            return Ok(condemned);
-        }
+    for decision in decisions {
+        let key = keys::decision(decision, "condemned")?;
+        let bytes = match store.get(&key).await {
+            Ok(bytes) => bytes,
+            // A sweep that is over tidies up after itself; its objects are gone, or referred to by a backup.
+            Err(store::Error::NotFound { .. }) => continue,
+            Err(source) => return Err(Error::Store { what: "read a sweep's decision".to_owned(), source }),
+        };
+        let frame = Frame::expect(&bytes, key.as_str(), Kind::Condemned)?;
+        let open: Open =
+            serde_json::from_slice(&frame.open).map_err(|e| Error::damaged(key.as_str(), e.to_string()))?;
+        condemned.extend(open.objects);
     }
+    Ok(condemned)
 }

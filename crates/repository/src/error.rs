@@ -91,6 +91,17 @@ pub enum Error {
         /// Key of the object.
         object: String,
     },
+    /// Another maintenance is at work.
+    #[error("a maintenance of this repository by {holder} is at work since {since}")]
+    Busy {
+        /// Who.
+        holder: String,
+        /// When it began, by the store's clock.
+        since: jiff::Timestamp,
+    },
+    /// This maintenance was silent for so long that another one began.
+    #[error("another maintenance of this repository began while this one was silent; it goes on with what is left")]
+    LostLease,
     /// A bug or a broken runtime.
     #[error("{0}")]
     Internal(String),

@@ -39,6 +39,18 @@ pub enum Kind {
     Condemned = 9,
     /// The sessions a sweep waits for.
     WaitsFor = 10,
+    /// What a verification or a drill has found out.
+    Evidence = 11,
+    /// A backup that is to be kept for ever.
+    Pin = 12,
+    /// Backups that are to be removed, unless somebody takes that back.
+    Removed = 13,
+    /// What became of a removal: undone or carried out.
+    Verdict = 14,
+    /// Up to which backup a source's sizes are in order.
+    Accepted = 15,
+    /// A maintenance at work.
+    Lease = 16,
 }
 
 impl Kind {
@@ -54,6 +66,12 @@ impl Kind {
             Self::Hints,
             Self::Condemned,
             Self::WaitsFor,
+            Self::Evidence,
+            Self::Pin,
+            Self::Removed,
+            Self::Verdict,
+            Self::Accepted,
+            Self::Lease,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -143,12 +143,13 @@ ulid_id!(
 );
 
 impl BackupId {
-    /// The id for a new backup: the store's clock, or one more than the newest when a clock has gone back.
+    /// The id for a new backup: the store's clock, or a millisecond after the newest when a clock has gone back. Random in either
+    /// case: two writers that see the same newest one must not choose the same id, and with it the same manifest.
     #[must_use]
     pub fn after(newest: Option<Self>, now: SystemTime) -> Self {
         let fresh = Self::at(now);
         match newest {
-            Some(newest) if newest >= fresh => Self(newest.0.increment().unwrap_or_else(|_| Ulid::max())),
+            Some(newest) if newest >= fresh => Self(Ulid::from_parts(newest.milliseconds() + 1, fresh.0.random())),
             _ => fresh,
         }
     }
@@ -211,6 +212,7 @@ mod tests {
         let second = BackupId::after(Some(first), earlier);
         assert!(second > first);
         assert!(second.to_string() > first.to_string(), "keys sort as ids do");
+        assert_ne!(second, BackupId::after(Some(first), earlier), "two writers chose the same id");
     }
 
     #[test]

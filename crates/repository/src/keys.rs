@@ -3,6 +3,7 @@
 //! Owns the layout of a repository as in `docs/format.md`, "Keys". Promises that parse and build agree, so that a listing
 //! can be trusted. Refuses keys that are not in the layout: strangers in the bucket are ignored by listings, never read.
 
+use crate::evidence::Sort;
 use crate::{BackupId, ChunkId, Error, Hash, SessionId, SourceName};
 use serde::{Deserialize, Serialize};
 use store::{Key, Prefix};
@@ -128,21 +129,111 @@ pub(crate) fn session_end(session: SessionId) -> Result<Key, Error> {
     parse(format!("sessions/{session}/end"))
 }
 
-/// All chunk objects.
-pub(crate) fn chunks_folder() -> Result<Prefix, Error> {
-    prefix("chunks/")
+/// All sessions' objects.
+pub(crate) fn sessions_folder() -> Result<Prefix, Error> {
+    prefix("sessions/")
+}
+
+/// Session and last part of the key of a session's object; `None` for a stranger.
+pub(crate) fn parse_session(key: &Key) -> Option<(SessionId, &str)> {
+    let (session, part) = key.as_str().strip_prefix("sessions/")?.split_once('/')?;
+    let known = matches!(part, "start" | "end") || part.strip_prefix("beat-").is_some_and(|n| n.parse::<u64>().is_ok());
+    known.then_some((session.parse().ok()?, part))
+}
+
+/// All objects of a kind.
+pub(crate) fn objects_folder(kind: ObjectKind) -> Result<Prefix, Error> {
+    prefix(&format!("{}/", kind.folder()))
+}
+
+/// Name and session of the key of a chunk or list; `None` for a stranger.
+pub(crate) fn parse_object(kind: ObjectKind, key: &Key) -> Option<(&str, SessionId)> {
+    let name = key.as_str().rsplit('/').next()?;
+    let session = name.split_once('-')?.1.parse().ok()?;
+    (object(kind, name).ok()? == *key).then_some((name, session))
+}
+
+pub(crate) fn hints_folder() -> Result<Prefix, Error> {
+    prefix("hints/")
+}
+
+/// Source and backup of the key of hints; `None` for a stranger.
+pub(crate) fn parse_hints(key: &Key) -> Option<(SourceName, BackupId)> {
+    let (source, backup) = key.as_str().strip_prefix("hints/")?.split_once('/')?;
+    Some((source.parse().ok()?, backup.parse().ok()?))
+}
+
+pub(crate) fn pin(source: &SourceName, backup: BackupId) -> Result<Key, Error> {
+    parse(format!("pins/{source}/{backup}"))
+}
+
+pub(crate) fn pins_folder() -> Result<Prefix, Error> {
+    prefix("pins/")
+}
+
+/// Source and backup of a pin's key; `None` for a stranger.
+pub(crate) fn parse_pin(key: &Key) -> Option<(SourceName, BackupId)> {
+    let (source, backup) = key.as_str().strip_prefix("pins/")?.split_once('/')?;
+    Some((source.parse().ok()?, backup.parse().ok()?))
+}
+
+pub(crate) fn accepted(source: &SourceName, id: Ulid) -> Result<Key, Error> {
+    parse(format!("retention/{source}/{id}"))
+}
+
+pub(crate) fn accepted_folder() -> Result<Prefix, Error> {
+    prefix("retention/")
+}
+
+/// One of the objects of a maintenance: `start`, `beat-<n>` or `end`. Twelve digits make epochs sort.
+pub(crate) fn maintenance(epoch: u64, part: &str) -> Result<Key, Error> {
+    parse(format!("maintenance/{epoch:012}/{part}"))
+}
+
+pub(crate) fn maintenance_folder() -> Result<Prefix, Error> {
+    prefix("maintenance/")
+}
+
+/// Epoch and last part of the key of a maintenance's object; `None` for a stranger.
+pub(crate) fn parse_maintenance(key: &Key) -> Option<(u64, &str)> {
+    let (epoch, part) = key.as_str().strip_prefix("maintenance/")?.split_once('/')?;
+    Some((epoch.parse().ok()?, part))
 }
 
 pub(crate) fn gc_folder() -> Result<Prefix, Error> {
     prefix("gc/")
 }
 
-/// The list of condemned objects of a sweep, or of a verification.
-pub(crate) fn condemned(sweep: Ulid) -> Result<Key, Error> {
-    parse(format!("gc/{sweep}/condemned"))
+/// One of the objects of a decision under `gc/`: `condemned`, `waits-for`, `removed` or `verdict`.
+pub(crate) fn decision(id: Ulid, part: &str) -> Result<Key, Error> {
+    parse(format!("gc/{id}/{part}"))
 }
 
-/// Whether a key under `gc/` holds a sweep's list of condemned objects.
-pub(crate) fn is_condemned(key: &Key) -> bool {
-    key.as_str().starts_with("gc/") && key.as_str().ends_with("/condemned")
+/// Id and last part of a key under `gc/`; `None` for a stranger.
+pub(crate) fn parse_decision(key: &Key) -> Option<(Ulid, &str)> {
+    let (id, part) = key.as_str().strip_prefix("gc/")?.split_once('/')?;
+    let known = matches!(part, "condemned" | "waits-for" | "removed" | "verdict");
+    known.then_some((Ulid::from_string(id).ok()?, part))
+}
+
+/// A result of a verification or drill; what it is stands in its name, after the time.
+pub(crate) fn evidence(backup: BackupId, ulid: Ulid, sort: Sort) -> Result<Key, Error> {
+    parse(format!("evidence/{backup}/{ulid}-{}", sort.as_str()))
+}
+
+/// All evidence, or that of one backup (of whatever source).
+pub(crate) fn evidence_folder(backup: Option<BackupId>) -> Result<Prefix, Error> {
+    match backup {
+        Some(backup) => prefix(&format!("evidence/{backup}/")),
+        None => prefix("evidence/"),
+    }
+}
+
+/// What a key of evidence says; `None` for a stranger.
+pub(crate) fn parse_evidence(key: &Key) -> Option<(BackupId, Ulid, Sort)> {
+    let (backup, name) = key.as_str().strip_prefix("evidence/")?.split_once('/')?;
+    let (text, sort) = name.split_once('-')?;
+    // One spelling per id: what is parsed must build the same key again.
+    let ulid = Ulid::from_string(text).ok().filter(|ulid| ulid.to_string() == text)?;
+    Some((backup.parse().ok()?, ulid, Sort::parse(sort)?))
 }

@@ -3,7 +3,7 @@
 //! Owns frames, chunks, lists, manifests and sessions: how bytes become a backup and come back. Promises that a backup
 //! exists exactly when its manifest does, that a manifest is written last and create-only, that every byte read back was
 //! checked against a hash first, and that damage is named by object. Refuses to know any database: it keeps named
-//! streams of segments and a few opaque documents. It never deletes anything.
+//! streams of segments and a few opaque documents. Only maintenance deletes.
 //!
 //! The layout of keys and bytes is described for readers in other languages in `docs/format.md`.
 
@@ -12,13 +12,16 @@ mod chunker;
 mod condemned;
 mod config;
 mod error;
+mod evidence;
 mod frame;
 mod hints;
 mod ids;
 mod keys;
 mod known;
 mod list;
+mod maintenance;
 mod manifest;
+mod pages;
 mod present;
 mod read;
 mod repo;
@@ -31,11 +34,13 @@ pub use backups::{Selector, Summary};
 pub use chunker::{Chunker, Sizes};
 pub use config::{Config, FORMAT, Settings};
 pub use error::Error;
+pub use evidence::{Evidence, EvidenceKind, Outcome, Proofs};
 pub use frame::{Codec, Frame, Kind as FrameKind};
 pub use hints::Hints;
 pub use ids::{BackupId, ChunkId, Hash, SessionId, SourceName};
 pub use keys::ObjectKind;
 pub use list::{List, SegmentRecord};
+pub use maintenance::{Mark, PruneOptions, Pruned, SourcePlan, Swept, Verdict, retention};
 pub use manifest::{DocumentRecord, Manifest, ManifestHeader, Totals};
 pub use read::read_all;
 pub use repo::Repository;

@@ -4,7 +4,7 @@
 //! hand that cleaned up) or was cut short is not reused, so that the next backup stores it again instead of listing as
 //! complete what cannot be restored. Costs one request per 1,000 objects, and some 30 bytes of memory per object.
 
-use crate::{ChunkRef, Error, Hash, keys};
+use crate::{ChunkRef, Error, Hash, ObjectKind, keys, pages};
 use std::collections::HashMap;
 use store::Store;
 
@@ -14,7 +14,7 @@ pub(crate) struct Present(HashMap<u64, u64>);
 
 /// 64 bits of a hash: among ten million objects two share it with a probability of one in 400,000, and then a missing
 /// one passes for the other.
-fn short(object: &str) -> u64 {
+pub(crate) fn short(object: &str) -> u64 {
     let hash = Hash::of(object.as_bytes());
     hash.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
@@ -22,20 +22,14 @@ fn short(object: &str) -> u64 {
 impl Present {
     /// Lists the chunk objects.
     pub async fn read(store: &dyn Store) -> Result<Self, Error> {
-        let prefix = keys::chunks_folder()?;
         let mut present = HashMap::new();
-        let mut after = None;
-        loop {
-            let page = store.list(&prefix, after.as_ref()).await.map_err(Error::store("list chunks"))?;
-            present.extend(page.entries.iter().filter_map(|entry| {
-                let object = entry.key.as_str().rsplit('/').next()?;
-                Some((short(object), entry.len))
-            }));
-            after = page.entries.last().map(|entry| entry.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(Self(present));
+        let note = |entry: &store::Entry| {
+            if let Some((object, _)) = keys::parse_object(ObjectKind::Chunk, &entry.key) {
+                present.insert(short(object), entry.len);
             }
-        }
+        };
+        pages::each(store, &keys::objects_folder(ObjectKind::Chunk)?, "list chunks", note).await?;
+        Ok(Self(present))
     }
 
     /// Whether the object is there and long enough to hold the chunk.

@@ -236,6 +236,7 @@ impl Session {
                 let there = self.repository.manifest(&self.options.source, self.backup).await;
                 match there {
                     Ok(None) => Err(Error::Revoked { session: self.id.to_string() }),
+                    Err(error @ Error::Store { .. }) => Err(error),
                     _ => Err(Error::Conflict { object }),
                 }
             }

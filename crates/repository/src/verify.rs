@@ -19,6 +19,8 @@ const READERS: usize = 8;
 const LISTS_AHEAD: usize = 2;
 /// Most damaged objects that are named; the number of all is given.
 const MOST_NAMED: usize = 1000;
+/// Names in one decision: some 10 MB.
+const MOST_CONDEMNED: usize = 100_000;
 
 /// A backup, as `source@id`.
 type Name = String;
@@ -36,11 +38,14 @@ impl Share {
     /// Everything.
     pub const ALL: Self = Self { of_chunks: 1.0, seed: 0 };
 
+    /// A number in 0..1 that is as even as the hash is: 53 bits make one.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+    fn draw(&self, chunk: u64) -> f64 {
+        (mix(chunk ^ self.seed) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     fn contains(&self, chunk: u64) -> bool {
-        // 53 bits make a number in 0..1 that is as even as the hash is.
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-        let draw = (mix(chunk ^ self.seed) >> 11) as f64 / (1_u64 << 53) as f64;
-        self.of_chunks >= 1.0 || draw < self.of_chunks
+        self.of_chunks >= 1.0 || self.draw(chunk) < self.of_chunks
     }
 }
 
@@ -60,8 +65,11 @@ pub struct Damage {
 pub struct Verified {
     /// Backups whose manifest, lists and chosen chunks were read.
     pub backups: u64,
-    /// Of these, the ones that nothing damaged hurts.
-    pub intact_backups: u64,
+    /// Of these, the ones that nothing damaged hurts; known only when all chunks were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intact_backups: Option<u64>,
+    /// The ones that something damaged hurts.
+    pub hurt_backups: u64,
     /// Distinct lists read.
     pub lists: u64,
     /// Distinct chunks read.
@@ -74,8 +82,14 @@ pub struct Verified {
     pub damaged: u64,
     /// The first of them.
     pub damage: Vec<Damage>,
+    /// Names of all damaged chunks' objects.
+    #[serde(skip)]
+    damaged_chunks: Vec<String>,
     /// Objects that the next backup will store again instead of reusing them.
     pub condemned: u64,
+    /// Each backup that was looked at, and whether nothing damaged hurts it.
+    #[serde(skip)]
+    pub checked: Vec<(SourceName, BackupId, bool)>,
 }
 
 /// What is known while it goes on.
@@ -84,6 +98,8 @@ struct Findings {
     /// What is wrong, by the object's key.
     wrong: BTreeMap<String, (String, BTreeSet<Name>)>,
     seen: HashSet<u64>,
+    /// What a sample would take next: it is read when the sample is empty otherwise.
+    nearest: Option<(f64, ChunkRef, Vec<Name>)>,
     result: Verified,
 }
 
@@ -97,6 +113,13 @@ impl Findings {
         };
         self.wrong.entry(object).or_insert_with(|| (what, BTreeSet::new())).1.extend(backups);
         Ok(())
+    }
+
+    /// Remembers the unread chunk that was nearest to being chosen.
+    fn note_unread(&mut self, draw: f64, chunk: &ChunkRef, backups: &[Name]) {
+        if self.nearest.as_ref().is_none_or(|(nearest, ..)| draw < *nearest) {
+            self.nearest = Some((draw, chunk.clone(), backups.to_vec()));
+        }
     }
 
     /// Whether a chunk has not been seen before.
@@ -141,6 +164,10 @@ impl Repository {
             }
         }
         drop(read);
+        // Whoever asks for a little does not ask for nothing.
+        if let Some((_, chunk, backups)) = findings.nearest.take().filter(|_| findings.result.chunks == 0) {
+            self.read_chunks(&[(&chunk, &backups)], step, &mut findings).await?;
+        }
         self.all_users(&lists, &documents, &mut findings).await?;
         Ok(conclude(findings))
     }
@@ -150,13 +177,13 @@ impl Repository {
     /// # Errors
     /// The store's: whoever verifies may not be allowed to write.
     pub async fn condemn(&self, verified: &mut Verified) -> Result<(), Error> {
-        let name = |object: &str| object.rsplit('/').next().map(str::to_owned);
-        let chunks = verified.damage.iter().filter(|damage| damage.object.starts_with("chunks/"));
-        let names: BTreeSet<String> = chunks.filter_map(|damage| name(&damage.object)).collect();
         let known = condemned::read(self.store.as_ref()).await?;
-        let new: Vec<String> = names.into_iter().filter(|name| !known.contains(name)).collect();
-        verified.condemned = new.len() as u64;
-        if new.is_empty() { Ok(()) } else { condemned::write(self.store.as_ref(), &new).await }
+        let new: Vec<String> = verified.damaged_chunks.iter().filter(|name| !known.contains(*name)).cloned().collect();
+        for some in new.chunks(MOST_CONDEMNED) {
+            condemned::write(self.store.as_ref(), some).await?;
+            verified.condemned += some.len() as u64;
+        }
+        Ok(())
     }
 
     /// The lists of all manifests, each once, and the chunks of their documents.
@@ -166,21 +193,24 @@ impl Repository {
         findings: &mut Findings,
     ) -> Result<(Vec<Owned>, Vec<(ChunkRef, Vec<Name>)>), Error> {
         let mut manifests = stream::iter(backups)
-            .map(|(source, backup)| async move { (format!("{source}@{backup}"), self.manifest(source, *backup).await) })
+            .map(|(source, backup)| async move { (source, *backup, self.manifest(source, *backup).await) })
             .buffered(READERS);
         let mut lists: BTreeMap<String, Owned> = BTreeMap::new();
         let mut documents = Vec::new();
-        while let Some((name, manifest)) = manifests.next().await {
+        while let Some((source, backup, manifest)) = manifests.next().await {
+            let name = name_of(source, backup);
+            if !matches!(manifest, Ok(None)) {
+                findings.result.backups += 1;
+                findings.result.checked.push((source.clone(), backup, true));
+            }
             let Manifest { header, .. } = match manifest {
                 Ok(None) => continue,
                 Ok(Some(manifest)) => manifest,
                 Err(error) => {
-                    findings.result.backups += 1;
                     findings.note(error, [name])?;
                     continue;
                 }
             };
-            findings.result.backups += 1;
             for list in header.lists {
                 let owned = lists.entry(list.object.clone()).or_insert(Owned { list, backups: Vec::new() });
                 owned.backups.push(name.clone());
@@ -205,8 +235,20 @@ impl Repository {
             findings.result.chunks_in_all += 1;
             if share.contains(short) {
                 chosen.push((chunk, backups));
+            } else {
+                findings.note_unread(share.draw(short), chunk, backups);
             }
         }
+        self.read_chunks(&chosen, step, findings).await
+    }
+
+    /// Reads chunks and notes what is wrong with them.
+    async fn read_chunks(
+        &self,
+        chosen: &[(&ChunkRef, &Vec<Name>)],
+        step: &(dyn Fn(u64) + Sync),
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
         let mut reads = stream::iter(chosen)
             .map(|(chunk, backups)| async move {
                 let read = self.read_chunk(chunk, "a backup").await.map(drop);
@@ -246,8 +288,13 @@ impl Repository {
             note(chunk, backups)?;
         }
         for owned in lists {
-            // Lists that cannot be read are in the account already.
-            let Ok(list) = self.read_list(&owned.list, "a backup").await else { continue };
+            let list = match self.read_list(&owned.list, "a backup").await {
+                Ok(list) => list,
+                // In the account already.
+                Err(Error::Damaged { .. } | Error::Missing { .. }) => continue,
+                // Whom the damage hurts is not known then: nobody may pass for whole.
+                Err(other) => return Err(other),
+            };
             list.refs.iter().try_for_each(|chunk| note(chunk, &owned.backups))?;
         }
         for (object, backups) in users {
@@ -259,10 +306,21 @@ impl Repository {
     }
 }
 
+fn name_of(source: &SourceName, backup: BackupId) -> Name {
+    format!("{source}@{backup}")
+}
+
 fn conclude(findings: Findings) -> Verified {
     let mut result = findings.result;
     let hurt: BTreeSet<&Name> = findings.wrong.values().flat_map(|(_, backups)| backups).collect();
-    result.intact_backups = result.backups.saturating_sub(hurt.len() as u64);
+    let all = result.chunks == result.chunks_in_all;
+    result.intact_backups = all.then(|| result.backups.saturating_sub(hurt.len() as u64));
+    result.hurt_backups = hurt.len() as u64;
+    let chunks = findings.wrong.keys().filter_map(|object| object.strip_prefix("chunks/")?.split_once('/'));
+    result.damaged_chunks = chunks.map(|(_, name)| name.to_owned()).collect();
+    for (source, backup, whole) in &mut result.checked {
+        *whole = !hurt.contains(&name_of(source, *backup));
+    }
     result.damaged = findings.wrong.len() as u64;
     let damage = findings.wrong.into_iter().take(MOST_NAMED);
     result.damage = damage.map(|(object, (what, backups))| Damage { object, what, backups }).collect();

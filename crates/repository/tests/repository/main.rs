@@ -5,6 +5,10 @@
 extern crate longshore_repository as repository;
 
 mod commit;
+mod evidence;
 mod journal;
+mod model;
+mod retention;
 mod reuse;
 mod support;
+mod verify;

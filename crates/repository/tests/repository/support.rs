@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine::{Digest, row_hash};
 use repository::{
-    BeginOptions, Commit, Error, Hash, Manifest, Repository, SegmentRecord, SegmentRefs, Session, Sizes, SourceName,
-    UnitWriter, read_all,
+    BackupId, BeginOptions, Commit, Error, Hash, Manifest, Repository, SegmentRecord, SegmentRefs, Session, Share,
+    Sizes, SourceName, UnitWriter, read_all,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -32,16 +32,28 @@ pub struct Faulty {
     pub memory: Memory,
     pub faults: Mutex<Vec<(&'static str, Fault)>>,
     pub puts: Mutex<HashMap<String, usize>>,
+    /// Reads of keys that begin like this fail.
+    pub unreadable: Mutex<Option<&'static str>>,
 }
 
 impl Faulty {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { memory: Memory::new(), faults: Mutex::default(), puts: Mutex::default() })
+        Arc::new(Self {
+            memory: Memory::new(),
+            faults: Mutex::default(),
+            puts: Mutex::default(),
+            unreadable: Mutex::default(),
+        })
     }
 
     /// From now on, puts of keys that contain `part` meet the fault.
     pub fn set(&self, part: &'static str, fault: Fault) {
         self.faults.lock().unwrap().insert(0, (part, fault));
+    }
+
+    /// From now on, reads of keys that begin like this fail.
+    pub fn fail_reads(&self, beginning: &'static str) {
+        *self.unreadable.lock().unwrap() = Some(beginning);
     }
 
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
@@ -107,6 +119,13 @@ impl Store for Faulty {
     }
 
     async fn get(&self, key: &Key) -> Result<Bytes, store::Error> {
+        if self.unreadable.lock().unwrap().is_some_and(|beginning| key.as_str().starts_with(beginning)) {
+            return Err(store::Error::Unavailable {
+                what: format!("get {key}"),
+                location: "faulty".into(),
+                source: None,
+            });
+        }
         self.memory.get(key).await
     }
 
@@ -239,4 +258,10 @@ pub fn frame(kind: u8, open: &serde_json::Value) -> Vec<u8> {
     let hash = Hash::of(&frame);
     frame.extend_from_slice(&hash.0);
     frame
+}
+
+/// Nothing of these backups is damaged or missing.
+pub async fn assert_sound(repository: &Repository, backups: &[(SourceName, BackupId)]) {
+    let verified = repository.verify(backups, Share::ALL, &|_| {}).await.unwrap();
+    assert_eq!((verified.backups, verified.damaged), (backups.len() as u64, 0), "{:?}", verified.damage);
 }

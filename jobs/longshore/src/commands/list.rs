@@ -1,9 +1,10 @@
-//! `longshore list`: which backups there are.
+//! `longshore list`: which backups there are, and what is proven of them.
 
 use clap::Args;
 use jobkit::format::{age, bytes, count, duration};
 use jobkit::{Align, Failure, Kit, RepoArgs, text_table};
-use repository::{SourceName, Summary};
+use repository::{Proofs, SourceName, Summary};
+use serde::Serialize;
 use std::time::Duration;
 
 /// Options of `list`.
@@ -16,14 +17,28 @@ pub struct ListArgs {
     name: Option<String>,
 }
 
+/// A backup, and what verifications and drills have found out about it.
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    summary: Summary,
+    #[serde(flatten)]
+    proofs: Proofs,
+}
+
 /// Reads all manifests and prints a line for each, the newest last.
 pub async fn run(args: ListArgs, kit: Kit) -> Result<(), Failure> {
     let repository = args.repo.open().await?;
     let source: Option<SourceName> = args.name.as_deref().map(str::parse).transpose().map_err(Failure::from)?;
-    let summaries: Vec<Summary> = repository.backups(source.as_ref()).await?.iter().map(Summary::from).collect();
+    let mut proofs = repository.proofs(source.as_ref()).await?;
+    let listed = repository.backups(source.as_ref()).await?.into_iter().map(|manifest| {
+        let of = (manifest.header.source.clone(), manifest.header.backup);
+        Listed { summary: Summary::from(&manifest), proofs: proofs.remove(&of).unwrap_or_default() }
+    });
+    let listed: Vec<Listed> = listed.collect();
     let now = repository.now().await?;
-    kit.printer.print(&summaries, |summaries| {
-        if summaries.is_empty() {
+    kit.printer.print(&listed, |listed| {
+        if listed.is_empty() {
             let of = source.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
             return format!("no backups{of} in {}\n", repository.location());
         }
@@ -39,13 +54,26 @@ pub async fn run(args: ListArgs, kit: Kit) -> Result<(), Failure> {
             ("STORED", Align::Right),
             ("ADDED", Align::Right),
             ("SCOPE", Align::Left),
+            ("VERIFIED", Align::Left),
+            ("DRILLED", Align::Left),
         ];
-        text_table(&columns, summaries.iter().map(|summary| line(summary, now)))
+        text_table(&columns, listed.iter().map(|listed| line(listed, now)))
     })
 }
 
-fn line(summary: &Summary, now: jiff::Timestamp) -> Vec<String> {
+/// The day of a proof. A failure that nothing has cured since comes first: it is what somebody must see.
+fn proven(proofs: &Proofs) -> [String; 2] {
+    let day = |at: Option<jiff::Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d").to_string());
+    let verified = match proofs.failed {
+        Some(failed) if proofs.in_doubt() => format!("FAILED {}", failed.strftime("%Y-%m-%d")),
+        _ => day(proofs.verified),
+    };
+    [verified, day(proofs.drilled)]
+}
+
+fn line(Listed { summary, proofs }: &Listed, now: jiff::Timestamp) -> Vec<String> {
     let took = Duration::try_from(summary.finished.duration_since(summary.started)).unwrap_or_default();
+    let [verified, drilled] = proven(proofs);
     vec![
         summary.source.to_string(),
         summary.id.to_string(),
@@ -58,5 +86,7 @@ fn line(summary: &Summary, now: jiff::Timestamp) -> Vec<String> {
         bytes(summary.stored_bytes),
         bytes(summary.added_bytes),
         summary.scope.clone(),
+        verified,
+        drilled,
     ]
 }

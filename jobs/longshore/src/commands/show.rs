@@ -2,9 +2,10 @@
 
 use clap::Args;
 use engine::Digest;
+use jiff::Timestamp;
 use jobkit::format::{bytes, count, duration};
 use jobkit::{Align, Exit, Failure, Kit, RepoArgs, text_table};
-use repository::{List, Manifest, Summary, read_all};
+use repository::{List, Manifest, Proofs, Summary, read_all};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +27,8 @@ struct Shown {
     summary: Summary,
     program: String,
     session: String,
+    #[serde(flatten)]
+    proofs: Proofs,
     tables: Vec<Table>,
 }
 
@@ -48,6 +51,7 @@ pub async fn run(args: ShowArgs, kit: Kit) -> Result<(), Failure> {
         summary: Summary::from(&manifest),
         program: manifest.header.program.clone(),
         session: manifest.header.session.to_string(),
+        proofs: repository.proofs_of(&manifest.header.source, manifest.header.backup).await?,
         tables: tables(&lists)?,
     };
     kit.printer.print(&shown, |shown| text(shown, &manifest))
@@ -74,6 +78,21 @@ fn tables(lists: &[List]) -> Result<Vec<Table>, Failure> {
         table.digest.merge(digest);
     }
     Ok(tables.into_values().collect())
+}
+
+/// What verifications and drills have found out.
+fn proven(proofs: &Proofs) -> Vec<(&'static str, String)> {
+    let time = |at: Timestamp| format!("{} UTC", at.strftime("%Y-%m-%d %H:%M:%S"));
+    let never = || "never".to_owned();
+    let mut facts = vec![
+        ("verified", proofs.verified.map_or_else(never, time)),
+        ("drilled", proofs.drilled.map_or_else(never, time)),
+    ];
+    if let Some(failed) = proofs.failed {
+        let since = if proofs.in_doubt() { "and has not been found whole since" } else { "and was found whole since" };
+        facts.push(("failed", format!("{}, {since}", time(failed))));
+    }
+    facts
 }
 
 fn text(shown: &Shown, manifest: &Manifest) -> String {
@@ -103,6 +122,7 @@ fn text(shown: &Shown, manifest: &Manifest) -> String {
     if summary.scope != "full" {
         facts.push(("scope", format!("{}: not all of the database; restored by its id only", summary.scope)));
     }
+    facts.extend(proven(&shown.proofs));
     if let Some(globals) = about.get("globals").and_then(|value| value.as_str()) {
         let hashes = if globals == "with_passwords" { "with hashes of passwords" } else { "without passwords" };
         facts.push(("globals", format!("the server's roles, {hashes}")));

@@ -1,11 +1,15 @@
 //! `longshore verify`: is everything that the backups need there, and undamaged?
+//!
+//! What was found out about each backup is recorded in the repository as evidence, for `list`, `check` and retention. A
+//! credential that may only read verifies all the same, and is told that nothing was recorded.
 
 use clap::Args;
 use jobkit::format::{bytes, count};
 use jobkit::{Exit, Failure, Kit, RepoArgs};
-use repository::{BackupId, Damage, Repository, Share, SourceName, Verified};
+use repository::{BackupId, Damage, Evidence, EvidenceKind, Outcome, Repository, Share, SourceName, Verified};
 use serde::Serialize;
 use std::str::FromStr;
+use std::time::Instant;
 
 /// Backups that one damaged object's line names; how many more there are is said.
 const MOST_BACKUPS: usize = 5;
@@ -46,11 +50,14 @@ struct Account {
     sample_percent: f64,
     #[serde(flatten)]
     verified: Verified,
+    /// Backups whose result was recorded.
+    recorded: u64,
     notes: Vec<String>,
 }
 
 /// Reads, compares, and says what is wrong.
 pub async fn run(args: VerifyArgs, kit: Kit) -> Result<(), Failure> {
+    let begun = Instant::now();
     let repository = args.repo.open().await?;
     kit.progress.stage("read the manifests");
     let backups = chosen(&args, &repository).await?;
@@ -58,14 +65,16 @@ pub async fn run(args: VerifyArgs, kit: Kit) -> Result<(), Failure> {
         return Err(Failure::new(Exit::NoInput, format!("there is no backup in {}", repository.location())));
     }
     kit.progress.stage("read the chunks");
-    let seed = u64::try_from(repository.now().await?.as_nanosecond().unsigned_abs() & u128::from(u64::MAX));
-    let share = Share { of_chunks: args.sample.0 / 100.0, seed: seed.unwrap_or_default() };
+    // Another sample each time, without a clock: asking a directory for its time writes to it.
+    let seed = u64::try_from(ulid::Ulid::generate().random() & u128::from(u64::MAX)).unwrap_or_default();
+    let share = Share { of_chunks: args.sample.0 / 100.0, seed };
     let step = |stored: u64| kit.progress.add(0, stored);
     let verified = repository.verify(&backups, share, &step);
     let Some(verified) = kit.shutdown.token().run_until_cancelled(verified).await else {
         return Err(Failure::new(Exit::Interrupted, "stopped before everything was read").hint("start it again"));
     };
-    let account = conclude(&repository, verified?, args.sample.0).await;
+    let mut account = conclude(&repository, verified?, args.sample.0).await;
+    record(&repository, &mut account, begun.elapsed().as_secs()).await;
     kit.progress.finish();
     kit.printer.print(&account, |account| text(account, repository.location()))?;
     failure(&account.verified).map_or(Ok(()), Err)
@@ -96,14 +105,49 @@ async fn conclude(repository: &Repository, mut verified: Verified, sample_percen
             }
         }
     }
-    Account { ok: verified.damaged == 0, sample_percent, verified, notes }
+    Account { ok: verified.damaged == 0, sample_percent, verified, recorded: 0, notes }
+}
+
+/// Writes down what was found out about each backup. That it cannot be written does not change what was found.
+async fn record(repository: &Repository, account: &mut Account, seconds: u64) {
+    let recorded = async {
+        let at = repository.now().await?;
+        let percent = account.sample_percent;
+        let share = if percent >= 100.0 { Evidence::ALL.to_owned() } else { format!("{percent}%") };
+        let evidence = account.verified.checked.iter().map(|(source, backup, whole)| Evidence {
+            source: source.clone(),
+            backup: *backup,
+            kind: EvidenceKind::Verify,
+            at,
+            outcome: if *whole { Outcome::Good } else { Outcome::Bad },
+            share: share.clone(),
+            program: concat!("longshore ", env!("CARGO_PKG_VERSION")).to_owned(),
+            seconds,
+            server_version: None,
+            rows: None,
+            proof: None,
+        });
+        let evidence: Vec<Evidence> = evidence.collect();
+        repository.put_all_evidence(&evidence).await?;
+        Ok::<_, repository::Error>(evidence.len() as u64)
+    };
+    match recorded.await {
+        Ok(recorded) => account.recorded = recorded,
+        Err(error) => {
+            let why = Failure::from(error).what();
+            tracing::warn!("the result could not be recorded in the repository: {why}");
+            account
+                .notes
+                .push(format!("this is not recorded in the repository, and `longshore list` will not show it: {why}"));
+        }
+    }
 }
 
 fn failure(verified: &Verified) -> Option<Failure> {
     if verified.damaged == 0 {
         return None;
     }
-    let hurt = verified.backups - verified.intact_backups;
+    let hurt = verified.hurt_backups;
     let what = format!(
         "{} objects are damaged or missing; {} of {} backups cannot be restored whole",
         count(verified.damaged),
@@ -129,8 +173,13 @@ fn text(account: &Account, location: &str) -> String {
         bytes(verified.stored_bytes)
     );
     match verified.damaged {
-        0 => out.push_str("  nothing is damaged or missing\n"),
+        0 if verified.intact_backups.is_some() => out.push_str("  nothing is damaged or missing\n"),
+        0 => out.push_str("  nothing of what was read is damaged or missing\n"),
         _ => out.extend(verified.damage.iter().map(line)),
+    }
+    let unnamed = verified.damaged.saturating_sub(verified.damage.len() as u64);
+    if unnamed > 0 {
+        out.push_str(&format!("  and {} more objects\n", count(unnamed)));
     }
     out.extend(account.notes.iter().map(|note| format!("  note: {note}\n")));
     out

@@ -1,0 +1,266 @@
+//! Removals: taking backups away in two steps, the first of which can be undone.
+//!
+//! Owns pins, the marks that name backups to be removed, and the verdict on each mark. Promises that of undoing and carrying out
+//! exactly one happens, because both create the same key; that a pin which was told to hold does hold; and that a manifest is
+//! deleted only after all of that has been looked at again. Marked backups lose nothing before: everything they refer to stays
+//! as long as their manifest does.
+
+use super::retention::{Decision, Gate, Past, Policy, Reason, decide};
+use crate::frame::Kind;
+use crate::repo::timestamp;
+use crate::{BackupId, Error, Repository, SourceName, keys, pages};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+use ulid::Ulid;
+
+/// Names of one removal, at most: a mark stays a small object.
+const MOST_IN_ONE: usize = 10_000;
+
+/// What became of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Its backups are being deleted, or were.
+    Swept,
+    /// Its backups stay.
+    Undone,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VerdictNote {
+    verdict: Verdict,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Removed {
+    source: SourceName,
+    backups: Vec<BackupId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Accepted {
+    source: SourceName,
+    up_to: BackupId,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pin {
+    source: SourceName,
+    backup: BackupId,
+}
+
+/// Backups of one source that are to be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mark {
+    #[serde(skip)]
+    pub(super) id: Ulid,
+    /// The source.
+    pub source: SourceName,
+    /// Its backups.
+    pub backups: Vec<BackupId>,
+    /// When they were marked, by the store's clock.
+    pub marked: Timestamp,
+    #[serde(skip)]
+    pub(super) stored: SystemTime,
+    /// What became of it.
+    pub verdict: Option<Verdict>,
+}
+
+/// What retention and removal go by, read at one time.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub marks: Vec<Mark>,
+    pub pins: BTreeSet<(SourceName, BackupId)>,
+    accepted: BTreeMap<SourceName, BackupId>,
+}
+
+impl Ledger {
+    pub async fn read(repository: &Repository) -> Result<Self, Error> {
+        let (marks, pins) = (marks(repository).await?, pins(repository).await?);
+        Ok(Self { marks, pins, accepted: accepted(repository).await? })
+    }
+
+    /// Backups of a source that nobody has taken back from removal.
+    pub fn marked(&self, source: &SourceName) -> BTreeSet<BackupId> {
+        let of = self.marks.iter().filter(|mark| mark.source == *source && mark.verdict != Some(Verdict::Undone));
+        of.flat_map(|mark| mark.backups.iter().copied()).collect()
+    }
+
+    pub fn gate(&self, source: &SourceName, least_percent: u64) -> Gate {
+        Gate { accepted: self.accepted.get(source).copied(), least_percent }
+    }
+}
+
+impl Repository {
+    /// Keeps a backup for ever.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it is being removed already: then it cannot be held any more.
+    pub async fn pin(&self, source: &SourceName, backup: BackupId) -> Result<(), Error> {
+        let note = Pin { source: source.clone(), backup };
+        self.put_note(&keys::pin(source, backup)?, Kind::Pin, &note).await?;
+        // A sweep gives its verdict first and looks at pins then: without a verdict here, it will see this pin.
+        let swept = |mark: &Mark| mark.verdict == Some(Verdict::Swept) && mark.source == *source;
+        let marks = marks(self).await?;
+        if marks.iter().any(|mark| swept(mark) && mark.backups.contains(&backup)) {
+            return Err(Error::NotFound {
+                what: format!("{source}@{backup} is being removed; it cannot be kept any more"),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes a pin away: retention decides about the backup again.
+    ///
+    /// # Errors
+    /// The store's: deleting needs the permission to.
+    pub async fn unpin(&self, source: &SourceName, backup: BackupId) -> Result<(), Error> {
+        self.delete(&keys::pin(source, backup)?).await
+    }
+
+    /// All backups that are kept for ever.
+    pub async fn pinned(&self) -> Result<BTreeSet<(SourceName, BackupId)>, Error> {
+        pins(self).await
+    }
+
+    /// Says that a source's sizes are in order up to this backup, so that retention goes on.
+    pub async fn accept(&self, source: &SourceName, up_to: BackupId) -> Result<(), Error> {
+        let key = keys::accepted(source, Ulid::generate())?;
+        self.put_note(&key, Kind::Accepted, &Accepted { source: source.clone(), up_to }).await
+    }
+
+    /// Marks backups for removal. They stay restorable until a sweep carries it out.
+    pub async fn mark_removed(&self, source: &SourceName, backups: &[BackupId]) -> Result<(), Error> {
+        for backups in backups.chunks(MOST_IN_ONE) {
+            let note = Removed { source: source.clone(), backups: backups.to_vec() };
+            self.put_note(&keys::decision(Ulid::generate(), "removed")?, Kind::Removed, &note).await?;
+        }
+        Ok(())
+    }
+
+    /// Removals that were neither undone nor carried out.
+    pub async fn removals(&self) -> Result<Vec<Mark>, Error> {
+        Ok(marks(self).await?.into_iter().filter(|mark| mark.verdict.is_none()).collect())
+    }
+
+    /// Takes removals back, of one source or of all: those that nobody has begun to carry out.
+    pub async fn undo_removals(&self, source: Option<&SourceName>) -> Result<Vec<Mark>, Error> {
+        let mut undone = Vec::new();
+        for mut mark in self.removals().await? {
+            if source.is_some_and(|source| mark.source != *source) {
+                continue;
+            }
+            mark.verdict = Some(self.judge(&mark, Verdict::Undone).await?);
+            undone.extend((mark.verdict == Some(Verdict::Undone)).then_some(mark));
+        }
+        Ok(undone)
+    }
+
+    /// Gives a verdict, or finds the one that somebody else has given.
+    async fn judge(&self, mark: &Mark, verdict: Verdict) -> Result<Verdict, Error> {
+        let key = keys::decision(mark.id, "verdict")?;
+        match self.put_note(&key, Kind::Verdict, &VerdictNote { verdict }).await {
+            Ok(()) => Ok(verdict),
+            Err(Error::Conflict { .. }) => {
+                let there: Option<VerdictNote> = self.note(&key, Kind::Verdict).await?;
+                Ok(there.map_or(Verdict::Swept, |note| note.verdict))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Carries one removal out: returns the backups whose manifests are gone.
+    ///
+    /// Whatever was true when the mark was made, no backup goes that is now the newest of its source, its newest proven one, or
+    /// pinned, and none of a source whose sizes make one wonder.
+    pub(super) async fn carry_out(&self, mark: &Mark, history: &[Past], gate: Gate) -> Result<Vec<BackupId>, Error> {
+        let kept = must_stay(history, gate);
+        if mark.verdict.is_none() && kept.iter().any(|(_, reason)| *reason == Reason::Frozen) {
+            return Ok(Vec::new());
+        }
+        if mark.verdict.is_none() && self.judge(mark, Verdict::Swept).await? == Verdict::Undone {
+            return Ok(Vec::new());
+        }
+        // Read after the verdict: whoever pins one of these from now on is told that it is too late.
+        let pins = pins(self).await?;
+        let mut gone = Vec::new();
+        for backup in &mark.backups {
+            let stays = kept.iter().any(|(id, reason)| id == backup && *reason != Reason::Frozen);
+            if stays || pins.contains(&(mark.source.clone(), *backup)) {
+                tracing::warn!(source = %mark.source, %backup, "marked for removal, and kept after all");
+                continue;
+            }
+            self.delete(&keys::manifest(&mark.source, *backup)?).await?;
+            self.delete(&keys::hints(&mark.source, *backup)?).await?;
+            gone.push(*backup);
+        }
+        self.forget(mark).await?;
+        Ok(gone)
+    }
+
+    /// Removes a mark that has served its purpose; the verdict goes last, so that none of it can be undone half way.
+    pub(super) async fn forget(&self, mark: &Mark) -> Result<(), Error> {
+        self.delete(&keys::decision(mark.id, "removed")?).await?;
+        self.delete(&keys::decision(mark.id, "verdict")?).await
+    }
+}
+
+/// What no policy can remove, and why.
+fn must_stay(history: &[Past], gate: Gate) -> Vec<(BackupId, Reason)> {
+    // A policy without rules keeps nothing but that.
+    let Decision { kept, .. } = decide(&Policy::default(), history, gate, Timestamp::MAX);
+    kept.iter().flat_map(|kept| kept.reasons.iter().map(|reason| (kept.id, *reason))).collect()
+}
+
+async fn marks(repository: &Repository) -> Result<Vec<Mark>, Error> {
+    let (mut found, mut judged) = (Vec::new(), BTreeSet::new());
+    let note = |entry: &store::Entry| match keys::parse_decision(&entry.key) {
+        Some((id, "removed")) => found.push((id, entry.modified)),
+        Some((id, "verdict")) => {
+            judged.insert(id);
+        }
+        _ => {}
+    };
+    pages::each(repository.store.as_ref(), &keys::gc_folder()?, "list removals", note).await?;
+    let mut marks = Vec::new();
+    for (id, stored) in found {
+        let removed: Option<Removed> = repository.note(&keys::decision(id, "removed")?, Kind::Removed).await?;
+        let Some(Removed { source, backups }) = removed else { continue };
+        let verdict = match judged.contains(&id) {
+            true => repository.note::<VerdictNote>(&keys::decision(id, "verdict")?, Kind::Verdict).await?,
+            false => None,
+        };
+        let (marked, verdict) = (timestamp(stored)?, verdict.map(|note| note.verdict));
+        marks.push(Mark { id, source, backups, marked, stored, verdict });
+    }
+    Ok(marks)
+}
+
+/// A pin counts by its key alone: a damaged one keeps its backup all the same.
+async fn pins(repository: &Repository) -> Result<BTreeSet<(SourceName, BackupId)>, Error> {
+    let mut pins = BTreeSet::new();
+    let note = |entry: &store::Entry| pins.extend(keys::parse_pin(&entry.key));
+    pages::each(repository.store.as_ref(), &keys::pins_folder()?, "list pins", note).await?;
+    Ok(pins)
+}
+
+async fn accepted(repository: &Repository) -> Result<BTreeMap<SourceName, BackupId>, Error> {
+    let mut found = Vec::new();
+    let note = |entry: &store::Entry| found.push(entry.key.clone());
+    pages::each(repository.store.as_ref(), &keys::accepted_folder()?, "list what was accepted", note).await?;
+    let mut accepted: BTreeMap<SourceName, BackupId> = BTreeMap::new();
+    for key in found {
+        if let Some(note) = repository.note::<Accepted>(&key, Kind::Accepted).await? {
+            let up_to = accepted.entry(note.source).or_insert(note.up_to);
+            *up_to = note.up_to.max(*up_to);
+        }
+    }
+    Ok(accepted)
+}
+
+/// Whether something stored at `stored` is at least so old.
+pub(super) fn is_older(stored: SystemTime, age: Duration, now: SystemTime) -> bool {
+    now.duration_since(stored).is_ok_and(|passed| passed >= age)
+}

@@ -1,0 +1,101 @@
+//! Who is at work in the model: writers, maintenances, an operator, and the dice that they are given.
+
+use super::world::View;
+use crate::support::{Table, store_tables};
+use repository::retention::Policy;
+use repository::{BeginOptions, Error, PruneOptions, Repository, Session, SourceName};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.roll() % bound
+    }
+
+    pub fn one_in(&mut self, chance: u64) -> bool {
+        self.below(chance) == 0
+    }
+}
+
+pub fn source(number: u64) -> SourceName {
+    format!("app{number}").parse().unwrap()
+}
+
+/// One of a few contents, so that they come back after they were swept.
+pub fn content(dice: &mut Dice) -> Table {
+    let (name, version) = (dice.below(3), dice.below(3));
+    let row = |n: u32| format!("{name}\t{version}\t{n}\t{}", "x".repeat(40)).into_bytes();
+    (format!("t{name}"), (0..30).map(row).collect())
+}
+
+pub async fn write(store: Arc<dyn Store>, mut dice: Dice) -> Result<(), Error> {
+    let repository = Repository::open(store).await?;
+    let options = BeginOptions { source: source(dice.below(2)), compression: 1, program: "model".into() };
+    let session = Session::begin(&repository, options).await?;
+    let mut tables: Vec<Table> = (0..=dice.below(3)).map(|_| content(&mut dice)).collect();
+    tables.sort();
+    tables.dedup_by(|a, b| a.0 == b.0);
+    let bundle = if dice.one_in(2) { 1 } else { 8 };
+    let commit = store_tables(&session, &tables, bundle).await?;
+    if dice.one_in(8) {
+        session.abandon("interrupted").await;
+        return Ok(());
+    }
+    session.commit(commit).await.map(drop)
+}
+
+/// Keeps the newest `last`, or a random number of them.
+pub async fn prune(store: Arc<dyn Store>, last: Option<u32>, mut dice: Dice) -> Result<(), Error> {
+    let repository = Repository::open(store).await?;
+    let drawn = u32::try_from(1 + dice.below(3)).unwrap();
+    let last = last.unwrap_or(drawn);
+    let plan = repository.plan_retention(&Policy { last, ..Policy::default() }, None, 0).await?;
+    repository.prune(&plan, &patience(&mut dice)).await.map(drop)
+}
+
+pub fn patience(dice: &mut Dice) -> PruneOptions {
+    PruneOptions {
+        grace: HOUR * u32::try_from(dice.below(30)).unwrap(),
+        undo: HOUR * u32::try_from(dice.below(30)).unwrap(),
+        silent: HOUR * u32::try_from(1 + dice.below(30)).unwrap(),
+        least_percent: 0,
+        holder: "model".into(),
+    }
+}
+
+/// Pins, unpins, and undoes removals.
+pub async fn operate(view: View, mut dice: Dice) -> Result<(), Error> {
+    let repository = Repository::open(Arc::new(view.clone())).await?;
+    let source = source(dice.below(2));
+    if dice.one_in(3) {
+        return repository.undo_removals(Some(&source)).await.map(drop);
+    }
+    let ids = repository.backup_ids(Some(&source)).await?;
+    let Some((_, id)) = ids.get(usize::try_from(dice.below(ids.len().max(1) as u64)).unwrap()) else { return Ok(()) };
+    let key = format!("manifests/{source}/{id}");
+    // Whether it is there at the moment of the promise is the checker's to know: a pin of nothing promises nothing.
+    if dice.one_in(3) {
+        view.world.checker.lock().unwrap().pinned.remove(&key);
+        return repository.unpin(&source, *id).await;
+    }
+    repository.pin(&source, *id).await?;
+    let mut checker = view.world.checker.lock().unwrap();
+    if checker.needs.contains_key(&key) {
+        checker.pinned.insert(key);
+    }
+    Ok(())
+}
