@@ -5,10 +5,10 @@ use std::process::Command;
 use testkit::servers::postgres;
 
 /// A small file system of its own; `None` where this machine does not let us mount one.
-struct SmallDisk(std::path::PathBuf);
+pub struct SmallDisk(pub std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(place: &Place, megabytes: u32) -> Option<Self> {
+    pub fn mount(place: &Place, megabytes: u32) -> Option<Self> {
         let path = place.folder.path().join("disk");
         std::fs::create_dir(&path).unwrap();
         let size = format!("size={megabytes}m");

@@ -3,6 +3,7 @@
 mod corruption;
 mod directory;
 mod drill;
+mod export;
 mod kill;
 mod limits;
 mod objects;

@@ -8,6 +8,7 @@ mod cli;
 mod consistency;
 pub mod drill;
 mod evidence;
+pub mod export;
 mod filters;
 mod globals;
 mod guards;

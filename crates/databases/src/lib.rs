@@ -1,9 +1,11 @@
 //! Opens a source or a target by its URL: the one place that names all drivers.
 //!
-//! Owns the choice of a driver by the URL's scheme. Promises that jobs never name a driver, and that an unknown scheme is
+//! Owns the choice of a driver by the URL's scheme, or by what a backup says it is of. Promises that jobs never name a driver, and that an unknown scheme is
 //! answered with the ones there are. Never repeats a URL: it may hold a password.
 
-use engine::{Conclusion, Document, Error, Kind, Marked, Source, SourceOptions, Target, TargetOptions};
+use engine::{
+    Conclusion, Document, Error, Export, ExportOptions, Kind, Marked, Source, SourceOptions, Target, TargetOptions,
+};
 use postgres::{Endpoint, PostgresPart, PostgresSource, PostgresTarget};
 pub use postgres::{Found, GLOBALS, Globals};
 
@@ -106,6 +108,20 @@ impl Address {
     pub async fn rollback(self, run: &str, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::rollback(&endpoint, run, stop).await,
+        }
+    }
+}
+
+/// Everything of a backup but its rows as plain files, which the vendor's own tools bring back. Asks no server.
+///
+/// # Errors
+/// [`Kind::Config`] for a database that no driver of this version knows, or whatever the driver finds wrong.
+pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<Export, Error> {
+    match options.about.engine.as_str() {
+        "postgresql" => postgres::export(documents, options).await,
+        other => {
+            let what = format!("the backup is of {other:?}, which this version does not know");
+            Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))
         }
     }
 }

@@ -7,13 +7,15 @@
 
 mod digest;
 mod error;
+mod export;
 mod filter;
 mod source;
 mod stream;
 mod target;
 
-pub use digest::{Digest, DigestParseError, row_hash};
+pub use digest::{Digest, DigestParseError, RowCutter, row_hash};
 pub use error::{Error, Kind};
+pub use export::{Export, ExportFile, ExportOptions, ExportedStream};
 pub use filter::Filter;
 pub use source::{About, Document, GlobalsWanted, Plan, Reader, RowSink, SinkError, Source, SourceOptions};
 pub use stream::{RowFormat, Segment, StreamName, StreamPlan};

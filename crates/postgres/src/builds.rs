@@ -63,6 +63,18 @@ impl Builds {
         self.stages.get(stream).cloned().unwrap_or_default()
     }
 
+    /// The statements for some streams' tables as a script: each table's in stages, one after the other.
+    pub fn script(&self, streams: impl Fn(&StreamName) -> bool) -> String {
+        let builds =
+            self.stages.iter().filter(|(stream, _)| streams(stream)).flat_map(|(_, stages)| stages.iter().flatten());
+        builds.filter_map(|build| self.statement(build)).map(|(sql, _)| format!("{}\n", sql.trim_end())).collect()
+    }
+
+    /// Ids of the archive's entries that are chosen.
+    pub fn chosen(&self) -> BTreeSet<i32> {
+        self.steps.iter().map(|step| step.id).collect()
+    }
+
     /// The statement of a build, and its name for people.
     pub fn statement(&self, build: &Build) -> Option<(&str, &str)> {
         self.steps.get(build.number).map(|step| (step.sql.as_str(), step.shown.as_str()))

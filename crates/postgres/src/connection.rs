@@ -46,6 +46,16 @@ const SETTINGS: &[(&str, &str)] = &[
     ("client_min_messages", "error"),
 ];
 
+/// Settings that have nothing to do with how values are read or how long things take.
+const NOT_FOR_SCRIPTS: &[&str] =
+    &["row_security", "synchronize_seqscans", "max_parallel_workers_per_gather", "jit", "synchronous_commit"];
+
+/// The same settings for a program that starts sessions of its own, as `PGOPTIONS` wants them.
+pub(crate) fn as_options() -> String {
+    let all = SETTINGS.iter().filter(|(name, _)| !NOT_FOR_SCRIPTS.contains(name));
+    all.map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ "))).collect::<Vec<_>>().join(" ")
+}
+
 /// Leaves the planner no way to read a table but in page order, by range where one is given; and no reason to look into the
 /// conditions of checks, whose functions may need a search path.
 pub(crate) const RANGE_SCANS: &str = "SET enable_seqscan = off; SET enable_indexscan = off; SET enable_bitmapscan = off; \

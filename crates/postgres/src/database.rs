@@ -107,9 +107,13 @@ impl Properties {
 
     /// The statement that makes an empty database like this under another name; `major` is the target's version.
     pub fn create_statement(&self, name: &str, major: u32) -> String {
+        self.create_statement_of(&ident(name), major)
+    }
+
+    /// The same, for a name that is quoted already.
+    pub fn create_statement_of(&self, database: &str, major: u32) -> String {
         let mut sql = format!(
-            "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
-            ident(name),
+            "CREATE DATABASE {database} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
             literal(&self.encoding),
             literal(&self.collate),
             literal(&self.ctype)
@@ -132,16 +136,20 @@ impl Properties {
     /// The statements that apply everything but encoding, locale and owner to the database called `name`. All of them
     /// can be undone by a ROLLBACK.
     pub fn statements(&self, name: &str, no_owner: bool) -> Vec<String> {
-        let database = ident(name);
+        self.statements_of(&ident(name), no_owner)
+    }
+
+    /// The same, for a name that is quoted already.
+    pub fn statements_of(&self, database: &str, no_owner: bool) -> Vec<String> {
         let mut sql = vec![format!("ALTER DATABASE {database} CONNECTION LIMIT {}", self.connection_limit)];
         // A mark is of one place: what a backup brings along is none.
         let (comment, _) = Marks::split(self.comment.as_deref());
-        sql.push(Marks::default().statement(name, comment.as_deref()));
+        sql.push(Marks::default().statement_on(database, comment.as_deref()));
         if !no_owner {
-            sql.extend(self.grant_statements(&database));
+            sql.extend(self.grant_statements(database));
         }
         for setting in self.settings.iter().filter(|setting| !no_owner || setting.role.is_none()) {
-            sql.extend(setting_statements(setting, &database));
+            sql.extend(setting_statements(setting, database));
         }
         sql
     }
@@ -149,7 +157,12 @@ impl Properties {
     /// The statement that gives the database called `name` its owner. It comes last: it may take away the right to do
     /// anything else.
     pub fn owner_statement(&self, name: &str) -> String {
-        format!("ALTER DATABASE {} OWNER TO {}", ident(name), ident(&self.owner))
+        self.owner_statement_of(&ident(name))
+    }
+
+    /// The same, for a name that is quoted already.
+    pub fn owner_statement_of(&self, database: &str) -> String {
+        format!("ALTER DATABASE {database} OWNER TO {}", ident(&self.owner))
     }
 
     fn grant_statements(&self, database: &str) -> Vec<String> {

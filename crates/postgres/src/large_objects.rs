@@ -201,6 +201,29 @@ pub(crate) async fn write(client: &Client, piece_bytes: u32) -> Result<(), Error
     client.batch_execute(&sql).await.map_err(from_postgres("write large objects"))
 }
 
+/// The statements with which `psql` brings all pieces back in one session, in order: the second is the COPY that reads them from its
+/// standard input. Objects are made some hundred in a transaction, because each takes a lock.
+pub(crate) fn import(piece_bytes: u32) -> [String; 4] {
+    [
+        format!(
+            "CREATE TEMPORARY TABLE {} (object oid, piece bigint, data bytea)",
+            STAGE.trim_start_matches("pg_temp.")
+        ),
+        copy_in(),
+        format!("CREATE INDEX ON {STAGE} (object)"),
+        format!(
+            "DO $$ DECLARE done oid := 0; batch oid[]; BEGIN LOOP \
+             SELECT pg_catalog.array_agg(object ORDER BY object) INTO batch FROM (SELECT object FROM {STAGE} \
+             WHERE piece = 0 AND object > done ORDER BY object LIMIT {BATCH}) o; \
+             EXIT WHEN batch IS NULL; \
+             PERFORM pg_catalog.lo_create(object) FROM pg_catalog.unnest(batch) AS o(object); \
+             PERFORM pg_catalog.lo_put(object, piece * {piece_bytes}, data) FROM {STAGE} \
+             WHERE object = ANY (batch) AND length(data) > 0; \
+             done := batch[pg_catalog.array_upper(batch, 1)]; COMMIT; END LOOP; END $$"
+        ),
+    ]
+}
+
 impl LargeObjects {
     /// Gives the restored objects their owners and grants (unless those are left out), comments and labels.
     pub async fn apply(&self, client: &Client, no_owner: bool) -> Result<(), Error> {
@@ -209,12 +232,34 @@ impl LargeObjects {
                 apply_run(client, run).await?;
             }
         }
+        in_batches(client, &self.sayings()).await
+    }
+
+    /// Statements for what is said about single objects: comments, labels.
+    fn sayings(&self) -> Vec<String> {
         let comments =
             self.comments.iter().map(|(oid, text)| format!("COMMENT ON LARGE OBJECT {oid} IS {};", literal(text)));
         let labels = self.labels.iter().map(|(oid, provider, label)| {
             format!("SECURITY LABEL FOR {} ON LARGE OBJECT {oid} IS {};", ident(provider), literal(label))
         });
-        in_batches(client, &comments.chain(labels).collect::<Vec<_>>()).await
+        comments.chain(labels).collect()
+    }
+
+    /// The same as a script for `psql`, each object in a transaction of its own.
+    pub fn script(&self, no_owner: bool) -> String {
+        let mut sql = String::new();
+        for run in self.runs.iter().filter(|_| !no_owner) {
+            // No name holds a zero byte.
+            let each = run.statements("\0").replace('%', "%%").replace('\0', "%1$s");
+            sql.push_str(&format!(
+                "SELECT pg_catalog.format({}, oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid BETWEEN {} AND {} ORDER BY oid\n\\gexec\n",
+                literal(&each),
+                run.first,
+                run.last
+            ));
+        }
+        sql.extend(self.sayings().iter().map(|statement| format!("{statement}\n")));
+        sql
     }
 }
 
@@ -223,12 +268,12 @@ async fn apply_run(client: &Client, run: &Run) -> Result<(), Error> {
          AND (lomowner <> (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $3) OR $4) ORDER BY oid";
     let rows = client.query(sql, &[&run.first, &run.last, &run.owner, &run.grants.is_some()]).await;
     let rows = rows.map_err(from_postgres("look for the large objects"))?;
-    let statements: Vec<String> = rows.iter().map(|row| run.statements(row.get(0))).collect();
+    let statements: Vec<String> = rows.iter().map(|row| run.statements(&row.get::<_, u32>(0).to_string())).collect();
     in_batches(client, &statements).await
 }
 
 impl Run {
-    fn statements(&self, oid: u32) -> String {
+    fn statements(&self, oid: &str) -> String {
         let owner = ident(&self.owner);
         let mut sql = format!("ALTER LARGE OBJECT {oid} OWNER TO {owner};");
         if let Some(grants) = &self.grants {

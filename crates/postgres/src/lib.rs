@@ -7,7 +7,8 @@
 //! The reading side is `source` (and `snapshot`, `tables`, `catalog`, `needs`, `privileges`, `unsupported`, `segments`, `reader`, `dump`,
 //! `globals`, for parts of a database `filter`, `pattern`, `lacking`); the writing side is `target` (and `preflight`, `roles`,
 //! `ownership`, `database`, `archive`, `loader`, `scratch`, `scripts`), for parts `part` and `part_entries`; who may be replaced
-//! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`; restores that nobody is to use in `drill`.
+//! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`; restores that nobody is to use in `drill`. A backup as plain files, without any
+//! server, is `export` (and `export_sql`, `export_script`).
 
 mod archive;
 mod builds;
@@ -18,6 +19,9 @@ mod databases;
 mod drill;
 mod dump;
 mod endpoint;
+mod export;
+mod export_script;
+mod export_sql;
 mod failure;
 mod filter;
 mod globals;
@@ -29,6 +33,7 @@ mod lookup;
 mod mark;
 mod marker;
 mod needs;
+mod order;
 mod ownership;
 mod part;
 mod part_entries;
@@ -63,6 +68,7 @@ mod unsupported;
 
 pub use databases::Found;
 pub use endpoint::Endpoint;
+pub use export::export;
 pub use globals::{GLOBALS, Globals, Membership, PasswordHash, Role, RoleSetting, Tablespace};
 pub use mark::mark;
 pub use part::PostgresPart;

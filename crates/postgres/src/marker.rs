@@ -101,8 +101,13 @@ impl Marks {
 
     /// The statement that makes this the comment of the database called `name`.
     pub fn statement(&self, name: &str, comment: Option<&str>) -> String {
+        self.statement_on(&ident(name), comment)
+    }
+
+    /// The same, for a name that is quoted already.
+    pub fn statement_on(&self, database: &str, comment: Option<&str>) -> String {
         let text = self.join(comment).map_or_else(|| "NULL".to_owned(), |text| literal(&text));
-        format!("COMMENT ON DATABASE {} IS {text}", ident(name))
+        format!("COMMENT ON DATABASE {database} IS {text}")
     }
 }
 

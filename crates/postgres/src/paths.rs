@@ -9,6 +9,7 @@
 use crate::catalog::Table;
 use crate::database::{Properties, Setting};
 use crate::failure::from_postgres;
+use crate::quote::literal;
 use engine::Error;
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
@@ -22,6 +23,14 @@ impl SearchPath {
     pub fn of(properties: &Properties) -> Self {
         let own = |setting: &&Setting| setting.role.is_none() && setting.name == "search_path";
         Self(properties.settings.iter().find(own).map(|setting| setting.value.clone()))
+    }
+
+    /// The statement that makes a session look for names there.
+    pub fn statement(&self) -> String {
+        match &self.0 {
+            Some(path) => format!("SELECT pg_catalog.set_config('search_path', {}, false)", literal(path)),
+            None => "RESET search_path".to_owned(),
+        }
     }
 
     /// Makes a session look for names there.

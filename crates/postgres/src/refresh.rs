@@ -67,6 +67,17 @@ impl Refresh {
         self.views.len()
     }
 
+    /// The statements, each after those that it needs; `None` when they need each other in a circle.
+    pub fn in_order(mut self) -> Option<Vec<String>> {
+        let mut statements = Vec::with_capacity(self.views.len());
+        while !self.views.is_empty() {
+            let (id, view) = self.ready()?;
+            self.filled(id);
+            statements.push(view.sql);
+        }
+        Some(statements)
+    }
+
     /// Fills all views over the given sessions.
     pub async fn run(mut self, sessions: Vec<Client>) -> Result<(), Error> {
         let mut idle = sessions;
@@ -81,12 +92,16 @@ impl Refresh {
                 return Err(Error::new(Kind::Data, "materialized views need each other in a circle"));
             };
             let (id, client) = ended.map_err(|e| Error::new(Kind::Internal, "filling a view died").because(e))??;
-            self.views.values_mut().for_each(|view| {
-                view.needs.remove(&id);
-            });
+            self.filled(id);
             idle.push(client);
         }
         Ok(())
+    }
+
+    fn filled(&mut self, id: i32) {
+        self.views.values_mut().for_each(|view| {
+            view.needs.remove(&id);
+        });
     }
 
     fn ready(&mut self) -> Option<(i32, View)> {

@@ -436,9 +436,8 @@ fn not_empty(target: &Endpoint, what: &str) -> Error {
         .hint("name a database that does not exist yet, or an empty one, or see --mode swap; nothing was changed")
 }
 
-/// Something that a user made in the database, if it holds anything.
-pub(crate) async fn holds(target: &Endpoint) -> Result<Option<String>, Error> {
-    let sql = "WITH own(what) AS ( \
+/// A query for something that a user made in a database; no row when it is empty.
+pub(crate) const HOLDS: &str = "WITH own(what) AS ( \
          SELECT 'table or view ' || oid::pg_catalog.regclass::text FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind NOT IN ('t', 'i', 'I', 'c') \
          AND relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_') \
          UNION ALL SELECT 'function ' || oid::pg_catalog.regproc::text FROM pg_catalog.pg_proc WHERE oid >= 16384 \
@@ -450,7 +449,10 @@ pub(crate) async fn holds(target: &Endpoint) -> Result<Option<String>, Error> {
          UNION ALL SELECT 'subscription ' || subname FROM pg_catalog.pg_subscription WHERE subdbid = \
          (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
          SELECT what FROM own LIMIT 1";
+
+/// Something that a user made in the database, if it holds anything.
+pub(crate) async fn holds(target: &Endpoint) -> Result<Option<String>, Error> {
     let client = connect(target, Purpose::Lead, 60).await?;
-    let row = client.query_opt(sql, &[]).await.map_err(from_postgres("look into the target"))?;
+    let row = client.query_opt(HOLDS, &[]).await.map_err(from_postgres("look into the target"))?;
     Ok(row.map(|row| row.get(0)))
 }

@@ -13,17 +13,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-/// Gathers statistics on everything in the database, over these sessions, which look for names where its own sessions do:
-/// expressions of indexes are computed.
-pub(crate) async fn gather(sessions: Vec<Client>) -> Result<(), Error> {
-    let Some(client) = sessions.first() else { return Ok(()) };
-    let sql = "WITH RECURSIVE far(oid) AS (SELECT oid FROM pg_catalog.pg_class WHERE relkind = 'f' UNION \
+/// Schema and name of everything that can have statistics and is here, the largest first.
+pub(crate) const TABLES: &str = "WITH RECURSIVE far(oid) AS (SELECT oid FROM pg_catalog.pg_class WHERE relkind = 'f' UNION \
          SELECT i.inhparent FROM far JOIN pg_catalog.pg_inherits i ON i.inhrelid = far.oid) \
          SELECT n.nspname, c.relname FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'm') AND c.oid NOT IN (SELECT oid FROM far) AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' \
          AND n.nspname !~ '^pg_' ORDER BY pg_catalog.pg_relation_size(c.oid) DESC";
-    let rows = client.query(sql, &[]).await.map_err(from_postgres("list tables for statistics"))?;
+
+/// Gathers statistics on everything in the database, over these sessions, which look for names where its own sessions do:
+/// expressions of indexes are computed.
+pub(crate) async fn gather(sessions: Vec<Client>) -> Result<(), Error> {
+    let Some(client) = sessions.first() else { return Ok(()) };
+    let rows = client.query(TABLES, &[]).await.map_err(from_postgres("list tables for statistics"))?;
     let tables: VecDeque<String> = rows.iter().map(|row| qualified(row.get(0), row.get(1))).collect();
     let queue = Arc::new(Mutex::new(tables));
     let mut running = JoinSet::new();

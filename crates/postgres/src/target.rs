@@ -6,7 +6,7 @@
 
 use crate::archive::{self, BUILD_SETTINGS, private_folder};
 use crate::builds::Builds;
-use crate::catalog::{ARCHIVE, CATALOG, Catalog, Special, Table};
+use crate::catalog::{ARCHIVE, CATALOG, Catalog, Table};
 use crate::connection::{Purpose, connect};
 use crate::drill;
 use crate::dump::DumpFailure;
@@ -16,6 +16,7 @@ use crate::globals::{GLOBALS, Globals};
 use crate::lacking;
 use crate::large_objects;
 use crate::loader::SegmentLoader;
+use crate::order;
 use crate::ownership::{self, About};
 use crate::passes::{self, Pass};
 use crate::paths::SearchPath;
@@ -34,7 +35,7 @@ use crate::toc::{Contents, Entry, Section};
 use crate::tools::{self, Tool};
 use async_trait::async_trait;
 use engine::{Build, Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
@@ -147,14 +148,6 @@ impl PostgresTarget {
         Ok(())
     }
 
-    /// Entries that come last: event triggers fire on whatever is still to be made.
-    fn last(&self) -> BTreeSet<i32> {
-        let triggers = self.contents.entries.iter().filter(|entry| entry.kind == "EVENT TRIGGER");
-        let triggers: BTreeSet<i32> = triggers.map(|entry| entry.id).collect();
-        let about = |entry: &&Entry| triggers.contains(&entry.id) || entry.needs.iter().any(|id| triggers.contains(id));
-        self.contents.entries.iter().filter(about).map(|entry| entry.id).collect()
-    }
-
     async fn fill_views(&mut self) -> Result<(), Error> {
         let refresh = std::mem::take(&mut self.refresh);
         let mut sessions = Vec::new();
@@ -217,16 +210,6 @@ impl PostgresTarget {
         done.map_err(from_postgres(format!("give the copy to {role}")))
     }
 
-    /// What the archive holds and is left out on purpose: it would connect a copy to production.
-    fn left_out(&self) -> Vec<String> {
-        let tied = |entry: &&Entry| matches!(entry.kind.as_str(), "PUBLICATION" | "SUBSCRIPTION");
-        let tied = self.contents.entries.iter().filter(tied).map(|entry| format!("left out: {}", entry.shown()));
-        let template = self.catalog.database.is_template.then(|| {
-            "left out: that the database is a template, which could not be dropped; ALTER DATABASE … IS_TEMPLATE true makes it one".to_owned()
-        });
-        tied.chain(template).collect()
-    }
-
     async fn set_sequences(&self) -> Result<(), Error> {
         let sql = "SELECT count(pg_catalog.setval(s.name::pg_catalog.regclass, s.value, s.called)) \
              FROM unnest($1::text[], $2::bigint[], $3::boolean[]) AS s(name, value, called)";
@@ -243,7 +226,7 @@ impl PostgresTarget {
 #[async_trait]
 impl Target for PostgresTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
-        let mut notes = self.left_out();
+        let mut notes = order::left_out(&self.contents, &self.catalog);
         notes.extend(lacking::unmakeable(&self.contents, &self.catalog).1);
         notes.extend(self.cleared.lacking.iter().flat_map(drill::Lacking::notes));
         notes.extend(self.create_roles().await?);
@@ -260,17 +243,11 @@ impl Target for PostgresTarget {
     }
 
     fn first(&self) -> Vec<StreamName> {
-        let order = |(stream, table): (&StreamName, &Table)| match table.special {
-            Some(Special::Extension { order, .. }) => Some((order, stream.clone())),
-            _ => None,
-        };
-        let mut first: Vec<_> = self.tables.iter().filter_map(order).collect();
-        first.sort();
-        first.into_iter().map(|(_, stream)| stream).collect()
+        order::first(self.tables.iter())
     }
 
     fn last(&self) -> Vec<StreamName> {
-        self.tables.iter().filter(|(_, table)| table.loads_last()).map(|(stream, _)| stream.clone()).collect()
+        order::last(self.tables.iter())
     }
 
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
@@ -284,7 +261,7 @@ impl Target for PostgresTarget {
     }
 
     async fn complete(&mut self) -> Result<(), Error> {
-        let (done, last) = (self.builds.done(), self.last());
+        let (done, last) = (self.builds.done(), order::at_the_end(&self.contents));
         let rest =
             |entry: &Entry| !done.contains(&entry.id) && !last.contains(&entry.id) && !self.refresh.contains(entry.id);
         self.restore_rest(rest).await?;

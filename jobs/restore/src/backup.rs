@@ -1,7 +1,7 @@
-//! The backup that is restored: its manifest, lists and documents.
+//! A backup, read from its repository: everything but the rows.
 //!
-//! Owns reading them and their account: what the lists hold is what the manifest says, in order, none twice. Promises that no
-//! table is left out because a list was.
+//! Owns reading manifest, lists and documents, and the sums that must agree. Promises that a list which was left out, or a segment that
+//! is shorter than it says, is an error before anything is made of the backup.
 
 use crate::load;
 use engine::{Document, StreamName};
@@ -9,16 +9,24 @@ use jobkit::{Exit, Failure};
 use repository::{List, Manifest, Repository};
 use std::collections::BTreeSet;
 
-/// What a restore needs of a backup.
-pub(crate) struct Backup {
+/// A backup's record, whole and checked against itself.
+#[derive(Debug)]
+pub struct Backup {
+    /// `NAME@ID`.
     pub name: String,
+    /// Its manifest.
     pub manifest: Manifest,
+    /// Which chunks hold which segments, in order.
     pub lists: Vec<List>,
+    /// What the rows belong to.
     pub documents: Vec<Document>,
 }
 
 impl Backup {
     /// Reads everything but the rows.
+    ///
+    /// # Errors
+    /// [`Exit::Data`] when something is damaged or missing, or when the lists do not add up to what the manifest says.
     pub async fn read(repository: &Repository, manifest: Manifest) -> Result<Self, Failure> {
         let name = format!("{}@{}", manifest.header.source, manifest.header.backup);
         let lists = repository::read_all(repository, &manifest).await?;
@@ -33,7 +41,7 @@ impl Backup {
     }
 
     /// Leaves out what is not restored. What is left is proven as everything would be.
-    pub fn keep(&mut self, streams: &BTreeSet<StreamName>) {
+    pub(crate) fn keep(&mut self, streams: &BTreeSet<StreamName>) {
         for list in &mut self.lists {
             list.segments.retain(|segment| streams.contains(&StreamName::new(&segment.stream)));
         }
@@ -45,7 +53,7 @@ impl Backup {
     }
 
     /// Host and port that it was made from.
-    pub fn source_server(&self) -> Option<String> {
+    pub(crate) fn source_server(&self) -> Option<String> {
         self.manifest.about.get("server").and_then(|server| server.as_str()).map(str::to_owned)
     }
 

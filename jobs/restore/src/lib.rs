@@ -17,9 +17,10 @@ mod schedule;
 mod scripts;
 
 pub use args::{DrillArgs, Mode, Proof, RestoreArgs};
+pub use backup::Backup;
 pub use drill::drill;
+pub use load::digest_of;
 
-use backup::Backup;
 use databases::Address;
 use engine::{Target, TargetOptions};
 use jobkit::{Failure, Kit, Secret};

@@ -32,7 +32,10 @@ pub(crate) struct Unit {
 }
 
 /// The digest a backup recorded for a segment.
-pub(crate) fn digest_of(segment: &SegmentRecord) -> Result<Digest, Failure> {
+///
+/// # Errors
+/// [`Exit::Data`] when the record is not a digest.
+pub fn digest_of(segment: &SegmentRecord) -> Result<Digest, Failure> {
     segment.digest.parse().map_err(|e| {
         Failure::new(Exit::Data, format!("the record of {} {} is not readable", segment.stream, segment.range))
             .because(e)

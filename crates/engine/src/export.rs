@@ -1,0 +1,61 @@
+//! Writing a backup as plain files: what a driver offers an export.
+//!
+//! Owns the words for it: which file holds which stream, and the files that hold everything else, with the script that brings it
+//! all back by the vendor's own tools. A driver promises that those files together with the rows are the whole backup and
+//! that nothing of ours is needed to read them. It refuses to touch rows or a disk: both are the job's.
+
+use crate::{About, Digest, StreamName};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What a driver must know to write an export.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// The backup's full name, `NAME@ID`.
+    pub backup: String,
+    /// When the backup was begun, for people.
+    pub taken: String,
+    /// What wrote the backup, and what writes the export, for people.
+    pub programs: (String, String),
+    /// What was backed up.
+    pub about: About,
+    /// Every stream with the rows that the backup recorded.
+    pub streams: BTreeMap<StreamName, Digest>,
+    /// Leave owners and grants out: everything will belong to the role that restores.
+    pub no_owner: bool,
+    /// Directory of the vendor's tools; the usual places when `None`.
+    pub tools: Option<PathBuf>,
+}
+
+/// Everything of an export but the rows themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Export {
+    /// Where each stream's rows go: all of them, in the order of their files.
+    pub streams: Vec<ExportedStream>,
+    /// The other files.
+    pub files: Vec<ExportFile>,
+    /// What was left out on purpose, for the operator.
+    pub notes: Vec<String>,
+    /// How to bring it back, for the operator; `{folder}` stands for the export's folder.
+    pub restore_with: String,
+}
+
+/// A stream and the file that gets its bytes as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportedStream {
+    /// The stream.
+    pub name: StreamName,
+    /// Path within the export: letters, digits, `.`, `_`, `-`, and `/` between folder and file.
+    pub path: String,
+    /// The byte that ends each row.
+    pub terminator: u8,
+}
+
+/// A file that is written as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportFile {
+    /// Path within the export, as in [`ExportedStream::path`].
+    pub path: String,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
