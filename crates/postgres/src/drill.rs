@@ -9,6 +9,7 @@ use crate::database::missing_roles;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::guard::{self, Live};
+use crate::quote::listed;
 use crate::toc::Contents;
 use engine::{Error, Kind, Mode, TargetOptions};
 use std::collections::BTreeSet;
@@ -96,22 +97,14 @@ impl Lacking {
         let owners = "owners and grants were left out: that they come back is not part of a drill";
         let mut notes = match self.all.as_slice() {
             [] => vec![owners.to_owned()],
-            all => vec![format!("{owners}; a restore with them would miss roles here: {}", listed(all))],
+            all => vec![format!("{owners}; a restore with them would miss roles here: {}", listed(all, MOST_NAMES))],
         };
         if !self.named.is_empty() {
-            let named = listed(&self.named);
+            let named = listed(&self.named, MOST_NAMES);
             notes.push(format!(
                 "policies and user mappings were left out, which name roles that are missing here: {named}"
             ));
         }
         notes
-    }
-}
-
-fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MOST_NAMES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }
