@@ -38,7 +38,7 @@ async fn prune(place: &Place, silent: &str) -> Value {
 /// Maintenance waits for a writer that may come back: what it has stored stays, and it commits.
 #[tokio::test]
 async fn a_writer_that_sleeps_through_two_runs_of_maintenance_commits_a_whole_backup() {
-    let Asleep { db, place, writer, .. } = asleep().await;
+    let Asleep { db, place, writer, _proxy } = asleep().await;
     for _ in 0..2 {
         let pruned = prune(&place, "--silent=1h").await;
         assert_eq!((&pruned["swept"]["deleted"], &pruned["revoked"]), (&0.into(), &serde_json::json!([])), "{pruned}");
@@ -54,7 +54,7 @@ async fn a_writer_that_sleeps_through_two_runs_of_maintenance_commits_a_whole_ba
 /// A writer that was given up never commits, whatever it does when it wakes; what it stored is removed.
 #[tokio::test]
 async fn a_writer_that_was_given_up_while_it_slept_does_not_commit() {
-    let Asleep { db, place, writer, .. } = asleep().await;
+    let Asleep { db, place, writer, _proxy } = asleep().await;
     until("the writer to be silent for a second, and its objects to go", async || {
         prune(&place, "--silent=1s").await["swept"]["deleted"].as_u64() > Some(0)
     })

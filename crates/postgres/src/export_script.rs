@@ -79,6 +79,7 @@ pub(crate) fn script(it: &Restoring<'_>) -> String {
     rest.push_str(&step("09-sequences.sql", "set sequences"));
     rest.push_str(&step("10-large-objects.sql", "give large objects their owners, grants and comments"));
     rest.push_str(&step("11-materialized-views.sql", "fill materialized views"));
+    rest.push_str(&step("11-more-materialized-views.sql", "fill materialized views named in another encoding"));
     rest.push_str(&step("12-statistics.sql", "gather statistics"));
     rest.push_str(&step("13-event-triggers.sql", "make event triggers"));
     format!("{HEAD}{facts}{CHECKS}{roles}{MAKE}{schema}{rest}{END}")
@@ -253,6 +254,7 @@ What is what
   09-sequences.sql            where sequences stand
   10-large-objects.sql        their owners, grants and comments
   11-materialized-views.sql   fills them, each after those it reads from
+  11-more-materialized-views.sql  the same, where names are written in another encoding; often not there
   12-statistics.sql           ANALYZE
   13-event-triggers.sql       last, because they would fire
   14-database.sql             the database's own settings, grants, comment and owner
