@@ -45,6 +45,8 @@ async fn removed_backups_go_in_two_steps_and_nothing_of_them_is_left() {
 
     assert_eq!(prune(&place).await["marked"], 2);
     assert_eq!(ids(&place).await.len(), 3, "marked backups are there until a later run");
+    let text = place.job(["list"]).run().await.success().stdout;
+    assert_eq!(text.matches("to be removed").count(), 2, "{text}");
     let undone = place.job(["prune", "--undo", "--output", "json"]).run().await.success().json();
     assert_eq!(undone["undone"][0]["backups"].as_array().unwrap().len(), 2, "{undone}");
     assert_eq!(place.job(["prune", "--undo"]).run().await.success().stdout, "there was nothing to take back\n");

@@ -39,6 +39,12 @@ pub fn count(count: u64) -> String {
     text
 }
 
+/// `1 table`, `1,234 tables`: of a word whose plural ends in `s`.
+#[must_use]
+pub fn counted(number: u64, word: &str) -> String {
+    format!("{} {word}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// `0s`, `850ms`, `42s`, `1m 12s`, `3h 05m`, `2d 04h`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
@@ -91,6 +97,7 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), text);
         }
+        assert_eq!((counted(1, "table"), counted(0, "table")), ("1 table".to_owned(), "0 tables".to_owned()));
     }
 
     #[test]

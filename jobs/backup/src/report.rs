@@ -1,7 +1,7 @@
 //! What a finished backup says to a person.
 
 use crate::all::Entry;
-use jobkit::format::{bytes, count, duration};
+use jobkit::format::{bytes, count, counted, duration};
 use repository::Summary;
 
 /// A few lines: what was backed up, how much, how long, and where it is.
@@ -16,7 +16,7 @@ pub(crate) fn text(summary: &Summary, location: &str) -> String {
         "backed up {source}@{id}\n  {tables}, {rows} rows, {read} read in {took}\n  {added} added to {location}{saved}\n{notes}",
         source = summary.source,
         id = summary.id,
-        tables = if summary.streams == 1 { "1 table".to_owned() } else { format!("{} tables", count(summary.streams)) },
+        tables = counted(summary.streams, "table"),
         rows = count(summary.rows),
         read = bytes(summary.bytes),
         took = duration(took),

@@ -1,9 +1,8 @@
 //! What a finished drill says.
 
 use crate::proof::Verdict;
-use crate::report::tables;
 use crate::road::Seconds;
-use jobkit::format::{bytes, count, duration};
+use jobkit::format::{bytes, count, counted, duration};
 use repository::Manifest;
 use serde::Serialize;
 use std::time::Duration;
@@ -90,7 +89,7 @@ pub(crate) fn text(report: &Report) -> String {
         report.name(),
         report.server,
         report.server_version,
-        tables(report.tables),
+        counted(report.tables, "table"),
         count(report.rows),
         bytes(report.bytes),
         time(report.seconds),

@@ -3,7 +3,7 @@
 use crate::args::Proof;
 use crate::proof::Verdict;
 use engine::Conclusion;
-use jobkit::format::{bytes, count, duration};
+use jobkit::format::{bytes, count, counted, duration};
 use repository::Manifest;
 use serde::Serialize;
 use std::time::Duration;
@@ -53,10 +53,6 @@ impl Report {
     }
 }
 
-pub(crate) fn tables(number: u64) -> String {
-    if number == 1 { "1 table".to_owned() } else { format!("{} tables", count(number)) }
-}
-
 /// A few lines: what was restored where, and what was compared.
 pub(crate) fn text(report: &Report) -> String {
     let proof = match report.proof {
@@ -73,7 +69,7 @@ pub(crate) fn text(report: &Report) -> String {
         report.id,
         report.database,
         report.server,
-        tables(report.tables),
+        counted(report.tables, "table"),
         count(report.rows),
         bytes(report.bytes),
         duration(Duration::from_secs_f64(report.seconds)),

@@ -10,7 +10,7 @@ mod rows;
 use clap::Args;
 use engine::{About, Digest, Export, ExportOptions, StreamName};
 use folder::{Folder, Written};
-use jobkit::format::{bytes, count, duration};
+use jobkit::format::{bytes, count, counted, duration};
 use jobkit::{Exit, Failure, Kit, RepoArgs};
 use repository::Repository;
 use restore::Backup;
@@ -165,10 +165,10 @@ fn index(export: &Export, options: &ExportOptions, written: &[Written]) -> Strin
 fn text(report: &Report) -> String {
     let notes: String = report.notes.iter().map(|note| format!("  note: {note}\n")).collect();
     format!(
-        "exported {} into {}\n  {} tables, {} rows, {} in {} files, in {}; every row is what the backup recorded\n  bring it back with: {}\n{notes}",
+        "exported {} into {}\n  {}, {} rows, {} in {} files, in {}; every row is what the backup recorded\n  bring it back with: {}\n{notes}",
         report.backup,
         report.folder.display(),
-        count(report.tables as u64),
+        counted(report.tables as u64, "table"),
         count(report.rows),
         bytes(report.bytes),
         count(report.files as u64),

@@ -24,6 +24,10 @@ struct Listed {
     summary: Summary,
     #[serde(flatten)]
     proofs: Proofs,
+    /// Kept for ever.
+    pinned: bool,
+    /// To be removed by a later `prune`, unless that is undone.
+    marked: bool,
 }
 
 /// Reads all manifests and prints a line for each, the newest last.
@@ -31,9 +35,15 @@ pub async fn run(args: ListArgs, kit: Kit) -> Result<(), Failure> {
     let repository = args.repo.open().await?;
     let source: Option<SourceName> = args.name.as_deref().map(str::parse).transpose().map_err(Failure::from)?;
     let mut proofs = repository.proofs(source.as_ref()).await?;
+    let (pins, marks) = (repository.pinned().await?, repository.removals().await?);
     let listed = repository.backups(source.as_ref()).await?.into_iter().map(|manifest| {
         let of = (manifest.header.source.clone(), manifest.header.backup);
-        Listed { summary: Summary::from(&manifest), proofs: proofs.remove(&of).unwrap_or_default() }
+        Listed {
+            summary: Summary::from(&manifest),
+            proofs: proofs.remove(&of).unwrap_or_default(),
+            pinned: pins.contains(&of),
+            marked: marks.iter().any(|mark| mark.source == of.0 && mark.backups.contains(&of.1)),
+        }
     });
     let listed: Vec<Listed> = listed.collect();
     let now = repository.now().await?;
@@ -56,6 +66,7 @@ pub async fn run(args: ListArgs, kit: Kit) -> Result<(), Failure> {
             ("SCOPE", Align::Left),
             ("VERIFIED", Align::Left),
             ("DRILLED", Align::Left),
+            ("KEPT", Align::Left),
         ];
         text_table(&columns, listed.iter().map(|listed| line(listed, now)))
     })
@@ -71,7 +82,17 @@ fn proven(proofs: &Proofs) -> [String; 2] {
     [verified, day(proofs.drilled)]
 }
 
-fn line(Listed { summary, proofs }: &Listed, now: jiff::Timestamp) -> Vec<String> {
+/// Whether retention is overruled, or has decided.
+fn kept(listed: &Listed) -> &'static str {
+    match (listed.pinned, listed.marked) {
+        (true, _) => "for ever",
+        (_, true) => "to be removed",
+        _ => "",
+    }
+}
+
+fn line(listed: &Listed, now: jiff::Timestamp) -> Vec<String> {
+    let Listed { summary, proofs, .. } = listed;
     let took = Duration::try_from(summary.finished.duration_since(summary.started)).unwrap_or_default();
     let [verified, drilled] = proven(proofs);
     vec![
@@ -88,5 +109,6 @@ fn line(Listed { summary, proofs }: &Listed, now: jiff::Timestamp) -> Vec<String
         summary.scope.clone(),
         verified,
         drilled,
+        kept(listed).to_owned(),
     ]
 }

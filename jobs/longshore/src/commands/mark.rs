@@ -6,7 +6,7 @@
 use clap::Args;
 use databases::Address;
 use engine::Marked;
-use jobkit::format::{bytes, count};
+use jobkit::format::{bytes, counted};
 use jobkit::{Failure, Kit, Secret};
 
 /// Longest name of an environment, in bytes.
@@ -56,6 +56,6 @@ fn text(marked: &Marked) -> String {
         (None, Some(before)) => format!("{database} at {server} is not marked any more; it was {before}"),
         (None, None) => format!("{database} at {server} was not marked"),
     };
-    let tables = if marked.tables == 1 { "1 table".to_owned() } else { format!("{} tables", count(marked.tables)) };
+    let tables = counted(marked.tables, "table");
     format!("{what}\n  {tables}, {} on disk\n", bytes(marked.bytes))
 }

@@ -3,7 +3,7 @@
 //! Owns the options and what is printed. The plan is printed before anything is changed, and a dry run ends there.
 
 use clap::Args;
-use jobkit::format::{bytes, count};
+use jobkit::format::{bytes, count, counted};
 use jobkit::{Exit, Failure, Kit, RepoArgs, limits};
 use repository::retention::{Policy, Shrunk};
 use repository::{BackupId, Mark, PruneOptions, Pruned, Repository, Selector, SourceName, SourcePlan, Swept};
@@ -218,30 +218,26 @@ fn text(account: &Account, location: &str) -> String {
     let mut out: String = account.plan.iter().map(plan_text).collect();
     let Pruned { gone, marked, revoked, swept } = &account.pruned;
     let Swept { unreferenced, unreferenced_bytes, condemned, deleted, waiting, .. } = swept;
-    let garbage = format!("{} objects, {}", count(*unreferenced), bytes(*unreferenced_bytes));
+    let garbage = format!("{}, {}", counted(*unreferenced, "object"), bytes(*unreferenced_bytes));
     if account.dry_run {
         out.push_str(&format!("dry run: nothing is changed in {location}\n  nothing refers to {garbage}\n"));
         return out;
     }
     out.push_str(&format!("pruned {location}\n"));
-    if *marked > 0 {
-        out.push_str(&format!(
-            "  {} backups marked for removal; `longshore prune --undo` takes that back\n",
-            count(*marked)
-        ));
+    let mut say = |number: u64, word: &str, rest: &str| {
+        if number > 0 {
+            out.push_str(&format!("  {} {rest}\n", counted(number, word)));
+        }
+    };
+    say(*marked, "backup", "marked for removal; `longshore prune --undo` takes that back");
+    say(gone.len() as u64, "backup", "removed that an earlier run had marked");
+    say(revoked.len() as u64, "silent writer", "given up");
+    say(*deleted, "object", "deleted");
+    say(*condemned, "object", &format!("condemned, to be deleted by a later run; not needed in all: {garbage}"));
+    say(*waiting, "sweep", "waiting for the grace period or for a backup that is running");
+    if *deleted == 0 && *unreferenced == 0 {
+        out.push_str("  nothing is left that no backup needs\n");
     }
-    if !gone.is_empty() {
-        out.push_str(&format!("  {} backups removed that were marked before\n", gone.len()));
-    }
-    if !revoked.is_empty() {
-        out.push_str(&format!("  {} silent writers given up\n", revoked.len()));
-    }
-    out.push_str(&format!("  {} objects deleted; {} more are not needed", count(*deleted), garbage));
-    out.push_str(&match (condemned, waiting) {
-        (0, 0) => "\n".to_owned(),
-        (0, waiting) => format!(", {waiting} sweeps wait for their time\n"),
-        (condemned, _) => format!(", {} of them condemned for a later run\n", count(*condemned)),
-    });
     out
 }
 

@@ -4,7 +4,7 @@
 //! credential that may only read verifies all the same, and is told that nothing was recorded.
 
 use clap::Args;
-use jobkit::format::{bytes, count};
+use jobkit::format::{bytes, count, counted};
 use jobkit::{Exit, Failure, Kit, RepoArgs};
 use repository::{BackupId, Damage, Evidence, EvidenceKind, Outcome, Repository, Share, SourceName, Verified};
 use serde::Serialize;
@@ -167,9 +167,9 @@ fn text(account: &Account, location: &str) -> String {
         format!("{} of {} chunks", count(verified.chunks), count(verified.chunks_in_all))
     };
     let mut out = format!(
-        "verified {} backups in {location}\n  {read} and {} lists read, {}\n",
-        count(verified.backups),
-        count(verified.lists),
+        "verified {} in {location}\n  {read} and {} read, {}\n",
+        counted(verified.backups, "backup"),
+        counted(verified.lists, "list"),
         bytes(verified.stored_bytes)
     );
     match verified.damaged {
