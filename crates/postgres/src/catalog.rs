@@ -22,6 +22,8 @@ use tokio_postgres::{Client, Row};
 pub(crate) const CATALOG: &str = "catalog.json";
 /// Name of the vendor's schema archive within a backup.
 pub(crate) const ARCHIVE: &str = "schema.pgdump";
+/// Version of the document.
+pub(crate) const VERSION: u32 = 1;
 /// Name and version of the row format: COPY's text format, non-generated columns in the table's order.
 pub(crate) const ROW_FORMAT: &str = "postgresql-copy-text-1";
 
@@ -270,12 +272,19 @@ impl Catalog {
             Error::new(Kind::Data, format!("the backup's catalog cannot be read: {e}"))
                 .hint("was it written by a newer version?")
         })?;
-        if catalog.row_format.name == ROW_FORMAT {
-            return Ok(catalog);
+        let newer = |what: String| {
+            Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one")
+        };
+        if catalog.version != VERSION {
+            let what =
+                format!("the backup's catalog has version {}, and this program reads {VERSION}", catalog.version);
+            return Err(newer(what));
         }
-        let what =
-            format!("the backup's rows are in format {:?}, which this version does not know", catalog.row_format.name);
-        Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))
+        if catalog.row_format.name != ROW_FORMAT {
+            let name = &catalog.row_format.name;
+            return Err(newer(format!("the backup's rows are in format {name:?}, which this version does not know")));
+        }
+        Ok(catalog)
     }
 
     pub fn tables_by_stream(&self) -> BTreeMap<StreamName, &Table> {

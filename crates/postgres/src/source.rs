@@ -6,7 +6,7 @@
 //! counts agree. Only then are the documents handed over.
 
 use crate::archive::{self, Archive};
-use crate::catalog::{self, ARCHIVE, CATALOG, Catalog, RowFormatRecord};
+use crate::catalog::{self, ARCHIVE, CATALOG, Catalog, RowFormatRecord, VERSION};
 use crate::connection::{Purpose, RANGE_SCANS, Session, connect, connect_session, major_version};
 use crate::database::Properties;
 use crate::dump::SchemaDump;
@@ -282,7 +282,7 @@ async fn read_catalog(client: &Client, server_major: u32, dump_major: u32, chose
         objects
     });
     Ok(Catalog {
-        version: 1,
+        version: VERSION,
         server_version: version.get(0),
         server_major,
         dump_major,

@@ -87,8 +87,8 @@ async fn one(
     let outcome = tokio::select! {
         biased;
         () = stopped.cancelled() => Err(("interrupted", interrupted("the backup was interrupted"))),
-        () = run.out_of_time() => Err(("out of time", interrupted("the backup took longer than --max-duration allows")
-            .hint("give it more time, or a higher --max-rate; what was stored already is recognised next time"))),
+        () = run.out_of_time() => Err(("interrupted", interrupted("the backup took longer than --max-duration allows")
+            .hint("give it more time, or a higher --max-rate"))),
         outcome = Box::pin(copy(args, kit, run, address, &session)) => outcome.map_err(|failure| ("failed", failure)),
     };
     match outcome {
