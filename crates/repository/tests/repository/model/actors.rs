@@ -59,7 +59,7 @@ pub async fn write(store: Arc<dyn Store>, mut dice: Dice) -> Result<(), Error> {
 }
 
 /// Keeps the newest `last`, or a random number of them.
-pub async fn prune(store: Arc<dyn Store>, last: Option<u32>, mut dice: Dice) -> Result<(), Error> {
+pub async fn prune(store: Arc<dyn Store>, last: Option<u32>, patient: bool, mut dice: Dice) -> Result<(), Error> {
     let repository = Repository::open(store).await?;
     let drawn = u32::try_from(1 + dice.below(3)).unwrap();
     let fixed = last.is_some();
@@ -67,19 +67,20 @@ pub async fn prune(store: Arc<dyn Store>, last: Option<u32>, mut dice: Dice) -> 
     let plan = repository.plan_retention(&Policy { last, ..Policy::default() }, None, 0).await?;
     let patience = match fixed {
         true => PruneOptions { grace: HOUR, undo: HOUR, silent: HOUR, least_percent: 0, holder: "last".into() },
-        false => patience(&mut dice),
+        false => patience(patient, &mut dice),
     };
     repository.prune(&plan, &patience).await.map(drop)
 }
 
-/// Short times let things happen while a writer sleeps; long ones let writers be given up.
-pub fn patience(dice: &mut Dice) -> PruneOptions {
+/// Short times let things happen while a writer sleeps. Where writers are given up, hardly one sleeps through three runs and comes
+/// back: a patient world gives up none.
+pub fn patience(patient: bool, dice: &mut Dice) -> PruneOptions {
     let mut hours = |short: u64, long: u64| {
         let most = if dice.one_in(3) { long } else { short };
         HOUR * u32::try_from(dice.below(most)).unwrap()
     };
     let (grace, undo) = (hours(2, 30), hours(2, 30));
-    let silent = HOUR * if dice.one_in(3) { u32::try_from(1 + dice.below(30)).unwrap() } else { 500 };
+    let silent = HOUR * if patient { 5_000 } else { u32::try_from(1 + dice.below(30)).unwrap() };
     PruneOptions { grace, undo, silent, least_percent: 0, holder: "model".into() }
 }
 

@@ -24,7 +24,7 @@ use world::{Actor, Fate, View, World};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Calls in one world, before the next one with another seed.
-const STEPS_PER_WORLD: u64 = 4_000;
+const STEPS_PER_WORLD: u64 = 8_000;
 /// Actors at the same time.
 const WRITERS: usize = 3;
 const PRUNERS: usize = 2;
@@ -66,6 +66,10 @@ struct Driver {
     running: Vec<Running>,
     next: Actor,
     step: u64,
+    /// One of half so many calls is lost: where many are, hardly a maintenance comes to its end.
+    trouble: u64,
+    /// Whether no writer is ever given up for its silence.
+    patient: bool,
 }
 
 impl Driver {
@@ -75,7 +79,9 @@ impl Driver {
         let world = Arc::new(World { memory, desk: Mutex::default(), checker: Mutex::default() });
         let (store, sizes) = (View { world: Arc::clone(&world), actor: 0 }, SIZES);
         let made = tokio::spawn(async move { Repository::init(Arc::new(store), sizes).await.map(drop) });
-        let mut driver = Self { world, dice: Dice(seed), running: Vec::new(), next: 1, step: 0 };
+        let trouble = [400, 4_000, 1_000_000][usize::try_from(seed % 3).unwrap()];
+        let mut driver =
+            Self { world, dice: Dice(seed), running: Vec::new(), next: 1, step: 0, trouble, patient: seed % 2 == 0 };
         driver.running.push(Running { actor: 0, role: Role::Operator, task: made, paused_until: 0 });
         driver.finish().await;
         driver
@@ -87,8 +93,8 @@ impl Driver {
         let view = View { world: Arc::clone(&self.world), actor };
         let task = match role {
             Role::Writer => tokio::spawn(write(Arc::new(view), dice)),
-            Role::Pruner => tokio::spawn(prune(Arc::new(view), None, dice)),
-            Role::LastPruner => tokio::spawn(prune(Arc::new(view), Some(1), dice)),
+            Role::Pruner => tokio::spawn(prune(Arc::new(view), None, self.patient, dice)),
+            Role::LastPruner => tokio::spawn(prune(Arc::new(view), Some(1), self.patient, dice)),
             Role::Operator => tokio::spawn(operate(view, dice)),
         };
         self.running.push(Running { actor, role, task, paused_until: 0 });
@@ -138,7 +144,7 @@ impl Driver {
             let chosen = ready[usize::try_from(self.dice.below(ready.len() as u64)).unwrap()];
             (desk.calls, desk.waiting.remove(chosen).1)
         };
-        let fate = match self.dice.below(400) {
+        let fate = match self.dice.below(self.trouble) {
             0 if with_trouble => Fate::ReplyLost,
             1 if with_trouble => Fate::RequestLost,
             _ => Fate::Happens,
@@ -157,18 +163,21 @@ impl Driver {
         if self.number(Role::Writer) < WRITERS && self.dice.one_in(10) {
             self.start(Role::Writer);
         }
-        if self.number(Role::Pruner) < PRUNERS && self.dice.one_in(40) {
+        if self.number(Role::Pruner) < PRUNERS && self.dice.one_in(if self.patient { 4 } else { 40 }) {
             self.start(Role::Pruner);
         }
-        if self.number(Role::Operator) < 1 && self.dice.one_in(100) {
+        if self.number(Role::Operator) < 1 && self.dice.one_in(300) {
             self.start(Role::Operator);
         }
         if !self.running.is_empty() && self.dice.one_in(60) {
             let unlucky = usize::try_from(self.dice.below(self.running.len() as u64)).unwrap();
-            if self.dice.one_in(4) {
+            if self.patient && self.running[unlucky].role == Role::Writer {
+                self.running[unlucky].paused_until = self.step + self.dice.below(5_000);
+            } else if self.dice.one_in(4) {
                 self.running[unlucky].task.abort();
             } else {
-                let longest = if self.dice.one_in(3) { 2_000 } else { 200 };
+                // Long enough for three runs of maintenance: what one may lose while it sleeps takes that long.
+                let longest = if self.dice.one_in(3) { 5_000 } else { 200 };
                 self.running[unlucky].paused_until = self.step + self.dice.below(longest);
             }
         }
