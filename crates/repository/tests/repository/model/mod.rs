@@ -80,8 +80,15 @@ impl Driver {
         let (store, sizes) = (View { world: Arc::clone(&world), actor: 0 }, SIZES);
         let made = tokio::spawn(async move { Repository::init(Arc::new(store), sizes).await.map(drop) });
         let trouble = [400, 4_000, 1_000_000][usize::try_from(seed % 3).unwrap()];
-        let mut driver =
-            Self { world, dice: Dice(seed), running: Vec::new(), next: 1, step: 0, trouble, patient: seed % 2 == 0 };
+        let mut driver = Self {
+            world,
+            dice: Dice(seed),
+            running: Vec::new(),
+            next: 1,
+            step: 0,
+            trouble,
+            patient: seed.is_multiple_of(2),
+        };
         driver.running.push(Running { actor: 0, role: Role::Operator, task: made, paused_until: 0 });
         driver.finish().await;
         driver
