@@ -123,7 +123,7 @@ impl Repository {
             }
             Err(source) => return Err(Error::Store { what: format!("read {key}"), source }),
         };
-        Manifest::decode(&bytes, key.as_str(), &self.config.id, source, backup)
+        Manifest::decode(&bytes, key.as_str(), self, source, backup)
     }
 
     /// All backups, of one source or of all, oldest first within a source.

@@ -6,7 +6,7 @@
 //! or which reused something condemned meanwhile, does not commit. A session that is dropped leaves no backup.
 
 use crate::condemned;
-use crate::frame::{Kind, encode};
+use crate::frame::{Kind, encode, encode_with};
 use crate::known::Known;
 use crate::present::Present;
 use crate::repo::timestamp;
@@ -97,7 +97,11 @@ pub struct Session {
 
 impl Session {
     /// Begins a session: the first steps of the protocol, in the order that makes them safe.
+    ///
+    /// # Errors
+    /// The store's; [`Error::Keys`] when the repository is encrypted and no key to write it is held: then nothing was written.
     pub async fn begin(repository: &Repository, options: BeginOptions) -> Result<Self, Error> {
+        repository.keyring.session()?;
         let now = repository.store.now().await.map_err(Error::store("read the store's clock"))?;
         let newest = repository.backup_ids(Some(&options.source)).await?.last().map(|(_, id)| *id);
         let (id, backup) = (SessionId::at(now), BackupId::after(newest, now));
@@ -111,7 +115,7 @@ impl Session {
         put_own(repository.store.as_ref(), &keys::session_start(id)?, start).await?;
         let condemned = condemned::read(repository.store.as_ref()).await?;
         let (known, boundaries) = previous(repository, &options.source, condemned).await?;
-        let uploader = Arc::new(Uploader::new(Arc::clone(&repository.store), id, options.compression));
+        let uploader = Arc::new(Uploader::new(repository, id, options.compression)?);
         let beats = Arc::new(AtomicU64::new(0));
         let beating = tokio::spawn(beat_until_dropped(Arc::clone(&uploader), Arc::clone(&beats)));
         Ok(Self {
@@ -206,7 +210,12 @@ impl Session {
         let (lists, firsts) = self.put_lists(commit.segments).await?;
         reused.note(&lists);
         let hints = Hints { boundaries: commit.boundaries, lists: firsts };
-        put_own(self.store(), &keys::hints(&self.options.source, self.backup)?, hints.encode()?).await?;
+        put_own(
+            self.store(),
+            &keys::hints(&self.options.source, self.backup)?,
+            hints.encode(&self.repository.keyring)?,
+        )
+        .await?;
         totals.added_bytes = self.uploader.counters.added_bytes.load(Relaxed);
         totals.reused_chunks = self.uploader.counters.reused_chunks.load(Relaxed);
         let passed = SignedDuration::try_from(self.begun.elapsed()).unwrap_or_default();
@@ -226,12 +235,13 @@ impl Session {
             documents,
         };
         reused.refuse_condemned(&condemned::read(self.store()).await?)?;
-        Ok(Manifest { header, about: commit.about })
+        Ok(Manifest { header, about: commit.about, sealed: false })
     }
 
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
         let key = keys::manifest(&self.options.source, self.backup)?;
-        match put_own(self.store(), &key, manifest.encode()?).await {
+        let frame = manifest.encode(self.uploader.sealer(), self.repository.keyring.signing())?;
+        match put_own(self.store(), &key, frame).await {
             Err(Error::Conflict { object }) => {
                 let there = self.repository.manifest(&self.options.source, self.backup).await;
                 match there {
@@ -247,7 +257,7 @@ impl Session {
     async fn put_document(&self, bytes: Vec<u8>) -> Result<Vec<ChunkRef>, Error> {
         let mut refs = Vec::new();
         for piece in bytes.chunks(DOCUMENT_CHUNK) {
-            let id = crate::ChunkId::of(piece);
+            let id = self.repository.keyring.id(piece)?;
             if let Some(chunk) = self.known.document(&id) {
                 self.uploader.counters.reused_chunks.fetch_add(1, Relaxed);
                 refs.push(chunk.clone());
@@ -278,11 +288,11 @@ impl Session {
 
     async fn put_list(&self, list: &List) -> Result<ChunkRef, Error> {
         let (open, closed) = list.sections()?;
-        let id = List::id(&open, &closed);
+        let id = self.repository.keyring.id(&[open.as_slice(), &closed].concat())?;
         if let Some(known) = self.known.list(&id) {
             return Ok(known.clone());
         }
-        let frame = encode(Kind::List, &open, &closed)?;
+        let frame = encode_with(Kind::List, &open, &closed, self.uploader.sealer(), None)?;
         let reference = ChunkRef {
             id,
             object: keys::object_name(id, self.id),
@@ -362,7 +372,7 @@ async fn previous(
         Err(other) => return Err(other),
     };
     let Some(manifest) = latest else { return Ok((Known::nothing(repository.clone(), condemned), BTreeMap::new())) };
-    let hints = Hints::read(repository.store.as_ref(), source, manifest.header.backup).await;
+    let hints = Hints::read(repository, source, manifest.header.backup).await;
     let present = Present::read(repository.store.as_ref()).await?;
     let known = Known::of(repository.clone(), condemned, present, &manifest, hints.as_ref()).await;
     Ok((known, hints.map(|hints| hints.boundaries).unwrap_or_default()))
@@ -424,7 +434,9 @@ mod tests {
     async fn refs_of_a_beat_that_was_not_stored_are_in_the_next_one() {
         let store = Arc::new(Memory::new());
         let session = SessionId::at(SystemTime::now());
-        let uploader = Uploader::new(Arc::clone(&store) as Arc<dyn Store>, session, 3);
+        let made = Arc::clone(&store) as Arc<dyn Store>;
+        let repository = Repository::init(made, crate::Sizes::default(), &[]).await.unwrap();
+        let uploader = Uploader::new(&repository, session, 3).unwrap();
         let id = ChunkId::of(b"x");
         let object = keys::object_name(id, session);
         let chunk = ChunkRef { id, object, offset: 0, stored_len: 1, plain_len: 1, stored_sha256: id.0 };

@@ -11,5 +11,6 @@ mod model;
 mod prune;
 mod retention;
 mod reuse;
+mod sealing;
 mod support;
 mod verify;
