@@ -25,6 +25,7 @@ mod pages;
 mod present;
 mod read;
 mod repo;
+mod resume;
 mod sealing;
 mod session;
 mod unit;

@@ -10,6 +10,7 @@ use crate::frame::{Kind, encode, encode_with};
 use crate::known::Known;
 use crate::present::Present;
 use crate::repo::timestamp;
+use crate::resume;
 use crate::upload::{Uploader, put_own};
 use crate::{
     BackupId, ChunkRef, DocumentRecord, Error, FORMAT, Hints, List, Manifest, ManifestHeader, Repository,
@@ -111,11 +112,15 @@ impl Session {
             "manifest": keys::manifest(&options.source, backup)?.as_str(),
             "started": started, "program": options.program,
         });
-        let start = encode(Kind::Start, start.to_string().as_bytes(), b"")?;
+        let signing = repository.keyring.signing();
+        let start = encode_with(Kind::Start, start.to_string().as_bytes(), b"", None, signing)?;
         put_own(repository.store.as_ref(), &keys::session_start(id)?, start).await?;
         let condemned = condemned::read(repository.store.as_ref()).await?;
-        let (known, boundaries) = previous(repository, &options.source, condemned).await?;
-        let uploader = Arc::new(Uploader::new(repository, id, options.compression)?);
+        let previous = last_backup(repository, &options.source).await?;
+        let after = previous.as_ref().map(|manifest| manifest.header.session);
+        let resumed = resume::left_behind(repository, &options.source, id, after, &condemned).await;
+        let (known, boundaries) = what_is_known(repository, previous, condemned).await?;
+        let uploader = Arc::new(Uploader::new(repository, id, options.compression, resumed)?);
         let beats = Arc::new(AtomicU64::new(0));
         let beating = tokio::spawn(beat_until_dropped(Arc::clone(&uploader), Arc::clone(&beats)));
         Ok(Self {
@@ -356,23 +361,26 @@ impl ReusedObjects {
     }
 }
 
-/// The previous manifest of the source, as far as it helps. Damage in it must not keep a new backup from being made.
-async fn previous(
+/// The previous manifest of the source, if it helps. Damage in it must not keep a new backup from being made.
+async fn last_backup(repository: &Repository, source: &SourceName) -> Result<Option<Manifest>, Error> {
+    // A filtered backup is better than nothing, and worse than a full one that is older: most of what comes is in that.
+    match repository.latest_or_filtered(source).await {
+        Err(error @ (Error::Damaged { .. } | Error::Format { .. } | Error::NotFound { .. } | Error::Signer { .. })) => {
+            tracing::warn!(%error, "the last backup cannot be read; this one stores everything anew");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// The chunks of the last backup, and the sizes of its segments.
+async fn what_is_known(
     repository: &Repository,
-    source: &SourceName,
+    previous: Option<Manifest>,
     condemned: condemned::Condemned,
 ) -> Result<(Known, BTreeMap<String, u64>), Error> {
-    // A filtered backup is better than nothing, and worse than a full one that is older: most of what comes is in that.
-    let latest = match repository.latest_or_filtered(source).await {
-        Ok(latest) => latest,
-        Err(error @ (Error::Damaged { .. } | Error::Format { .. } | Error::NotFound { .. })) => {
-            tracing::warn!(%error, "the last backup cannot be read; this one stores everything anew");
-            None
-        }
-        Err(other) => return Err(other),
-    };
-    let Some(manifest) = latest else { return Ok((Known::nothing(repository.clone(), condemned), BTreeMap::new())) };
-    let hints = Hints::read(repository, source, manifest.header.backup).await;
+    let Some(manifest) = previous else { return Ok((Known::nothing(repository.clone(), condemned), BTreeMap::new())) };
+    let hints = Hints::read(repository, &manifest.header.source, manifest.header.backup).await;
     let present = Present::read(repository.store.as_ref()).await?;
     let known = Known::of(repository.clone(), condemned, present, &manifest, hints.as_ref()).await;
     Ok((known, hints.map(|hints| hints.boundaries).unwrap_or_default()))
@@ -416,8 +424,8 @@ async fn beat(uploader: &Uploader, number: u64) -> Result<(), Error> {
     let refs = uploader.journal();
     let open = serde_json::to_vec(&json!({ "session": uploader.session(), "number": number, "refs": refs }))
         .map_err(|e| Error::Internal(format!("write beat: {e}")))?;
-    put_own(uploader.store(), &keys::session_beat(uploader.session(), number)?, encode(Kind::Beat, &open, b"")?)
-        .await?;
+    let frame = encode_with(Kind::Beat, &open, b"", None, uploader.signing())?;
+    put_own(uploader.store(), &keys::session_beat(uploader.session(), number)?, frame).await?;
     uploader.journaled(&refs);
     Ok(())
 }
@@ -426,6 +434,7 @@ async fn beat(uploader: &Uploader, number: u64) -> Result<(), Error> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::known::KnownSet;
     use crate::{ChunkId, Hash};
     use std::time::SystemTime;
     use store::{Memory, Store};
@@ -436,7 +445,7 @@ mod tests {
         let session = SessionId::at(SystemTime::now());
         let made = Arc::clone(&store) as Arc<dyn Store>;
         let repository = Repository::init(made, crate::Sizes::default(), &[]).await.unwrap();
-        let uploader = Uploader::new(&repository, session, 3).unwrap();
+        let uploader = Uploader::new(&repository, session, 3, KnownSet::new()).unwrap();
         let id = ChunkId::of(b"x");
         let object = keys::object_name(id, session);
         let chunk = ChunkRef { id, object, offset: 0, stored_len: 1, plain_len: 1, stored_sha256: id.0 };

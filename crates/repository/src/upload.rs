@@ -7,7 +7,7 @@
 use crate::frame::encode_chunk;
 use crate::known::KnownSet;
 use crate::read::check_chunk;
-use crate::sealing::{Keyring, Opens, Sealer};
+use crate::sealing::{Keyring, Opens, Sealer, Signing};
 use crate::{ChunkId, ChunkRef, Error, Hash, ObjectKind, Repository, SessionId, keys};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -37,6 +37,8 @@ pub(crate) struct Uploader {
     keyring: Arc<Keyring>,
     /// This session's key, where closed sections are sealed.
     sealer: Option<Arc<Sealer>>,
+    /// Chunks that interrupted sessions have stored.
+    resumed: KnownSet,
     session: SessionId,
     level: i32,
     budget: Arc<Semaphore>,
@@ -61,8 +63,9 @@ pub(crate) enum Prepared {
 impl Uploader {
     /// # Errors
     /// [`Error::Keys`] when the repository is encrypted and this process may not write it.
-    pub fn new(repository: &Repository, session: SessionId, level: i32) -> Result<Self, Error> {
+    pub fn new(repository: &Repository, session: SessionId, level: i32, resumed: KnownSet) -> Result<Self, Error> {
         Ok(Self {
+            resumed,
             store: Arc::clone(&repository.store),
             keyring: Arc::clone(&repository.keyring),
             sealer: repository.keyring.session()?,
@@ -74,6 +77,11 @@ impl Uploader {
             journal: Mutex::default(),
             counters: Counters::default(),
         })
+    }
+
+    /// The key that this session signs with, where anything is signed.
+    pub fn signing(&self) -> Option<&Signing> {
+        self.keyring.signing()
     }
 
     /// This session's key, where closed sections are sealed.
@@ -114,7 +122,8 @@ impl Uploader {
         let this = Arc::clone(self);
         let task = tokio::task::spawn_blocking(move || {
             let id = this.keyring.id(&plain)?;
-            if let Some(chunk) = known.get(&id).cloned().or_else(|| this.remembered(&id)) {
+            let known = known.get(&id).cloned().or_else(|| this.remembered(&id));
+            if let Some(chunk) = known.or_else(|| this.resumed.get(&id).cloned()) {
                 return Ok(Prepared::Known(chunk));
             }
             let frame = this.compress(&plain)?;

@@ -9,6 +9,7 @@ mod evidence;
 mod journal;
 mod model;
 mod prune;
+mod resume;
 mod retention;
 mod reuse;
 mod sealing;
