@@ -142,7 +142,7 @@ async fn a_stopped_backup_does_not_start_from_zero() {
     // Slow enough on any machine to be stopped half way.
     let running = place.backup(&db.url()).env("LONGSHORE_MAX_RATE", "2MiB").spawn();
     crate::place::until("chunks", async || place.objects("chunks").len() >= 3).await;
-    running.signal(Signal::Term);
+    running.signal(Signal::Terminate);
     running.wait().await.expect_code(74);
     place.assert_no_manifest();
     let stored = place.objects("chunks").len() as u64;
