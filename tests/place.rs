@@ -79,6 +79,15 @@ impl Place {
     }
 }
 
+/// A database with the tables of [`LARGE`], and one backup of it.
+pub async fn backed_up() -> (TestDatabase, Place) {
+    let db = testkit::servers::postgres(15).await.create_database().await;
+    db.exec(LARGE).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    (db, place)
+}
+
 /// All files under a folder, sorted; none when it is not there.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

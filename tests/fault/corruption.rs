@@ -1,8 +1,7 @@
 //! G7: a chunk, list or manifest that is flipped, truncated or missing is found and named, and no database is left.
 
-use crate::place::{LARGE, Place, Target, assert_failed, assert_nothing_made};
+use crate::place::{Target, assert_failed, assert_nothing_made, backed_up};
 use std::path::{Path, PathBuf};
-use testkit::servers::{TestDatabase, postgres};
 
 /// What is done to an object.
 #[derive(Debug, Clone, Copy)]
@@ -26,14 +25,6 @@ fn damage(path: &Path, damage: Damage, seed: usize) {
         }
         Damage::Remove => std::fs::remove_file(path).unwrap(),
     }
-}
-
-async fn backed_up() -> (TestDatabase, Place) {
-    let db = postgres(15).await.create_database().await;
-    db.exec(LARGE).await;
-    let place = Place::new().await;
-    place.backup(&db.url()).run().await.success();
-    (db, place)
 }
 
 /// Every object of every kind, each damaged in each way once: restore fails with exit 65, names it, leaves no database.

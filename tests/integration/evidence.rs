@@ -1,17 +1,9 @@
 //! What verifications have found out is recorded, shown, and never more than what was read.
 
-use crate::place::{LARGE, Place, assert_failed};
+use crate::place::{Place, assert_failed, backed_up};
 use serde_json::{Value, json};
 use testkit::proxy::{Fault, Rule, S3};
-use testkit::servers::{TestDatabase, minio, postgres};
-
-async fn backed_up() -> (TestDatabase, Place) {
-    let db = postgres(15).await.create_database().await;
-    db.exec(LARGE).await;
-    let place = Place::new().await;
-    place.backup(&db.url()).run().await.success();
-    (db, place)
-}
+use testkit::servers::{minio, postgres};
 
 async fn verify(place: &Place, arguments: &[&str]) -> testkit::Outcome {
     let all = ["verify", "--output", "json"].iter().chain(arguments).map(|it| (*it).to_owned());

@@ -1,6 +1,6 @@
 //! G8 from the outside: what retention removes, what it never does, and that nothing is left in the end.
 
-use crate::place::{Place, Target, files, until};
+use crate::place::{Place, Target, assert_failed, files, until};
 use serde_json::Value;
 use testkit::servers::{TestDatabase, postgres};
 
@@ -117,4 +117,30 @@ async fn without_a_rule_no_backup_is_removed_and_a_named_one_is() {
     assert_eq!(one["marked"], 1, "{one}");
     let text = place.job(["prune"]).run().await.success().stdout;
     assert!(text.contains(&format!("marked  {}", all[0])), "{text}");
+}
+
+/// A backup whose manifest is damaged stops every delete, until it is given up by name; what that does is said.
+#[tokio::test]
+async fn a_damaged_manifest_is_given_up_by_name() {
+    let (db, place) = backed_up(2).await;
+    let first = ids(&place).await.remove(0);
+    let manifest = place.path().join(format!("manifests/app/{first}"));
+    let mut bytes = std::fs::read(&manifest).unwrap();
+    bytes[60] ^= 1;
+    std::fs::write(&manifest, bytes).unwrap();
+    let objects = place.objects("chunks");
+    assert_failed(place.job(IMPATIENT).run().await, 65, &first);
+    let remove = format!("app@{first}");
+    let marked = place.job(["prune", "--remove", &remove, "--undo-period=1s", "--grace=1s"]).run().await;
+    assert_failed(marked, 65, &format!("{remove} is marked for removal"));
+    assert_eq!(place.objects("chunks"), objects, "something was deleted beside a damaged manifest");
+    until("the damaged backup to go", async || {
+        place.job(IMPATIENT).run().await;
+        !manifest.exists()
+    })
+    .await;
+    prune(&place).await;
+    assert_eq!(ids(&place).await.len(), 1);
+    let target = Target::of(&db);
+    place.restore(&target.url).run().await.success();
 }

@@ -136,7 +136,7 @@ impl Repository {
             self.mark_removed(source, &decision.removed).await?;
             pruned.marked += decision.removed.len() as u64;
             // What this history was judged by is going: from here on, later backups are compared.
-            if let Some(newest) = decision.kept.iter().map(|kept| kept.id).max() {
+            if let Some(newest) = decision.judged_up_to() {
                 self.accept(source, newest).await?;
             }
         }

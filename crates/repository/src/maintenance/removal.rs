@@ -226,10 +226,18 @@ async fn marks(repository: &Repository) -> Result<Vec<Mark>, Error> {
     pages::each(repository.store.as_ref(), &keys::gc_folder()?, "list removals", note).await?;
     let mut marks = Vec::new();
     for (id, stored) in found {
-        let removed: Option<Removed> = repository.note(&keys::decision(id, "removed")?, Kind::Removed).await?;
+        let removed: Option<Removed> =
+            legible(repository, &keys::decision(id, "removed")?, Kind::Removed, "its backups stay").await?;
         let Some(Removed { source, backups }) = removed else { continue };
         let verdict = match judged.contains(&id) {
-            true => repository.note::<VerdictNote>(&keys::decision(id, "verdict")?, Kind::Verdict).await?,
+            true => {
+                let key = keys::decision(id, "verdict")?;
+                // Undone or carried out, nobody can say: nothing is removed by it.
+                match legible::<VerdictNote>(repository, &key, Kind::Verdict, "its backups stay").await? {
+                    None => continue,
+                    some => some,
+                }
+            }
             false => None,
         };
         let (marked, verdict) = (timestamp(stored)?, verdict.map(|note| note.verdict));
@@ -252,12 +260,29 @@ async fn accepted(repository: &Repository) -> Result<BTreeMap<SourceName, Backup
     pages::each(repository.store.as_ref(), &keys::accepted_folder()?, "list what was accepted", note).await?;
     let mut accepted: BTreeMap<SourceName, BackupId> = BTreeMap::new();
     for key in found {
-        if let Some(note) = repository.note::<Accepted>(&key, Kind::Accepted).await? {
+        let without = "sizes are judged as without it";
+        if let Some(note) = legible::<Accepted>(repository, &key, Kind::Accepted, without).await? {
             let up_to = accepted.entry(note.source).or_insert(note.up_to);
             *up_to = note.up_to.max(*up_to);
         }
     }
     Ok(accepted)
+}
+
+/// A note that is there and legible. One that is damaged must not stop everything: leaving it out keeps more than it would.
+async fn legible<T: serde::de::DeserializeOwned>(
+    repository: &Repository,
+    key: &store::Key,
+    kind: Kind,
+    without: &str,
+) -> Result<Option<T>, Error> {
+    match repository.note(key, kind).await {
+        Err(error @ (Error::Damaged { .. } | Error::Format { .. })) => {
+            tracing::warn!(%error, "a note of maintenance is left out: {without}");
+            Ok(None)
+        }
+        other => other,
+    }
 }
 
 /// Whether something stored at `stored` is at least so old.

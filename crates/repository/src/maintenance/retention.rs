@@ -188,6 +188,16 @@ pub struct Decision {
     pub shrunk: Option<Shrunk>,
 }
 
+impl Decision {
+    /// The newest backup whose size was looked at: from here on, later ones are compared. Never one from the future, which
+    /// somebody may have put there so that nothing is compared any more.
+    #[must_use]
+    pub fn judged_up_to(&self) -> Option<BackupId> {
+        let judged = self.kept.iter().filter(|kept| !kept.reasons.contains(&Reason::FromTheFuture));
+        judged.map(|kept| kept.id).max()
+    }
+}
+
 /// Decides about one source's backups, given in any order.
 #[must_use]
 pub fn decide(policy: &Policy, history: &[Past], gate: Gate, now: Timestamp) -> Decision {

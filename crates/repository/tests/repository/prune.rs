@@ -100,3 +100,27 @@ async fn leftovers_of_a_dead_writer_are_removed() {
     assert_eq!(repository.backups(None).await.unwrap().len(), 3);
     assert!(store.keys("gc/").await.is_empty());
 }
+
+/// A mark or a verdict that cannot be read removes nothing, and stops nothing else.
+#[tokio::test]
+async fn damaged_notes_of_maintenance_keep_more_and_stop_nothing() {
+    for part in ["removed", "verdict"] {
+        let (store, repository) = three().await;
+        let ids = repository.backup_ids(None).await.unwrap();
+        repository.mark_removed(&source(), &[ids[0].1]).await.unwrap();
+        if part == "verdict" {
+            repository.undo_removals(None).await.unwrap();
+        }
+        repository.accept(&source(), ids[2].1).await.unwrap();
+        let notes = [store.keys("gc/").await, store.keys("retention/").await].concat();
+        for key in notes.iter().filter(|key| key.ends_with(part) || key.starts_with("retention/")) {
+            store.damage(key).await;
+        }
+        for _ in 0..4 {
+            store.memory.advance_clock(48 * HOUR);
+            prune(&repository, 3).await.unwrap();
+            assert!(repository.removals().await.unwrap().is_empty());
+        }
+        assert_eq!(repository.backup_ids(None).await.unwrap(), ids, "{part}");
+    }
+}

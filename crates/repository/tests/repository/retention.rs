@@ -232,3 +232,15 @@ fn small_databases_and_filtered_backups_freeze_nothing() {
     let decision = decide(&policy, &history, gate, at(NOW));
     assert_eq!((decision.shrunk, decision.removed.len()), (None, 3));
 }
+
+/// Whoever can write a manifest could otherwise end the comparison of sizes for ever.
+#[test]
+fn a_backup_from_the_future_is_not_what_sizes_were_judged_up_to() {
+    let mut history = daily(5);
+    let forged = Past { id: past(-1_000_000, 0).id, ..past(60, 30) };
+    history.push(forged.clone());
+    let gate = Gate { accepted: None, least_percent: 50 };
+    let decision = decide(&Policy { last: 2, ..Policy::default() }, &history, gate, at(NOW));
+    assert!(kept(&decision).contains(&forged.id) && !decision.removed.is_empty());
+    assert_eq!(decision.judged_up_to(), Some(history[0].id));
+}

@@ -140,7 +140,7 @@ pub async fn run(args: PruneArgs, kit: Kit) -> Result<(), Failure> {
             let what = "stopped before everything was done; whatever was done holds";
             return Err(Failure::new(Exit::Interrupted, what).hint("start it again: it goes on from there"));
         };
-        account.pruned = pruned?;
+        account.pruned = pruned.map_err(|error| marked_all_the_same(error, &asked))?;
         account.pruned.marked += asked.len() as u64;
     }
     kit.progress.finish();
@@ -149,6 +149,22 @@ pub async fn run(args: PruneArgs, kit: Kit) -> Result<(), Failure> {
         Some((source, shrunk)) => Err(frozen_because(source, shrunk)),
         None => Ok(()),
     }
+}
+
+/// A damaged manifest stops a run until the backup is gone, and it goes only after the time in which that can be undone.
+fn marked_all_the_same(error: repository::Error, asked: &[(SourceName, BackupId)]) -> Failure {
+    let failure = Failure::from(error);
+    if asked.is_empty() {
+        return failure;
+    }
+    let names: Vec<String> = asked.iter().map(|(source, backup)| format!("{source}@{backup}")).collect();
+    failure.hint(format!(
+        "{} marked for removal: a run after the undo period removes what was named, and then goes on with the rest; nothing was deleted now",
+        match names.as_slice() {
+            [one] => format!("{one} is"),
+            some => format!("{} are", some.join(", ")),
+        }
+    ))
 }
 
 /// The backups that were named, and, with --accept, what is to be said about them.
