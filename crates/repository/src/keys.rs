@@ -45,6 +45,11 @@ pub struct ChunkRef {
 }
 
 impl ChunkRef {
+    /// Whether it shares its object with others: a bundle's id is not that of a chunk in it.
+    pub(crate) fn is_bundled(&self) -> bool {
+        self.object.split_once('-').is_none_or(|(id, _)| id != self.id.to_string())
+    }
+
     /// The key of the object this lies in.
     pub(crate) fn key(&self, kind: ObjectKind) -> Result<Key, Error> {
         object(kind, &self.object)

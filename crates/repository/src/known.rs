@@ -130,10 +130,12 @@ impl Known {
         all
     }
 
+    /// Whether a chunk is there whole, and not condemned.
+    pub fn can_reuse(&self, chunk: &ChunkRef) -> bool {
+        !self.condemned.contains(&chunk.object) && self.present.holds(chunk)
+    }
+
     fn usable(&self, refs: impl IntoIterator<Item = ChunkRef>) -> KnownSet {
-        refs.into_iter()
-            .filter(|chunk| !self.condemned.contains(&chunk.object) && self.present.holds(chunk))
-            .map(|chunk| (chunk.id, chunk))
-            .collect()
+        refs.into_iter().filter(|chunk| self.can_reuse(chunk)).map(|chunk| (chunk.id, chunk)).collect()
     }
 }

@@ -70,6 +70,9 @@ pub struct ManifestHeader {
     pub lists: Vec<ChunkRef>,
     /// Documents.
     pub documents: Vec<DocumentRecord>,
+    /// Id of the repository that it was made in, when this is a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<String>,
 }
 
 /// A backup.

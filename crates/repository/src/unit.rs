@@ -112,6 +112,29 @@ impl UnitWriter {
         Ok(())
     }
 
+    /// Takes a chunk whole, as another repository cut it; `small` ones share an object.
+    pub(crate) async fn add(&mut self, plain: Vec<u8>, small: bool) -> Result<(), Error> {
+        self.bytes += plain.len() as u64;
+        if !small {
+            return self.send(plain).await;
+        }
+        let slot = self.add_to_bundle(plain).await?;
+        self.slots.push(slot);
+        Ok(())
+    }
+
+    /// Takes a chunk that is stored already.
+    pub(crate) fn reuse(&mut self, chunk: ChunkRef) {
+        self.bytes += chunk.plain_len;
+        self.uploader.counters.reused_chunks.fetch_add(1, Relaxed);
+        self.slots.push(Slot::Done(chunk));
+    }
+
+    /// Bytes that wait for the bundle to be stored.
+    pub(crate) fn bundled_bytes(&self) -> usize {
+        self.bundle.frames.len()
+    }
+
     /// Ends the segment.
     pub async fn end_segment(&mut self) -> Result<(), Error> {
         self.drain().await?;

@@ -5,6 +5,7 @@
 extern crate longshore_repository as repository;
 
 mod commit;
+mod copy;
 mod evidence;
 mod journal;
 mod model;

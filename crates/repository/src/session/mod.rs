@@ -5,6 +5,8 @@
 //! manifest create-only. Promises that nothing but the manifest makes a backup exist, and that a session which was revoked,
 //! or which reused something condemned meanwhile, does not commit. A session that is dropped leaves no backup.
 
+mod commit;
+
 use crate::condemned;
 use crate::frame::{Kind, encode, encode_with};
 use crate::known::Known;
@@ -13,10 +15,10 @@ use crate::repo::timestamp;
 use crate::resume;
 use crate::upload::{Uploader, put_own};
 use crate::{
-    BackupId, ChunkRef, DocumentRecord, Error, FORMAT, Hints, List, Manifest, ManifestHeader, Repository,
-    SegmentRecord, SegmentRefs, SessionId, SourceName, Totals, UnitWriter, keys,
+    BackupId, ChunkRef, Error, FORMAT, Hints, Manifest, ManifestHeader, Repository, SegmentRecord, SegmentRefs,
+    SessionId, SourceName, UnitWriter, keys,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,6 +82,15 @@ impl Scope {
     }
 }
 
+/// What a copy is a copy of.
+#[derive(Debug, Clone)]
+pub(crate) struct Original {
+    /// Its manifest's open section.
+    pub header: ManifestHeader,
+    /// The repository that it is in.
+    pub repository: String,
+}
+
 /// A writer at work.
 #[derive(Debug)]
 pub struct Session {
@@ -94,6 +105,7 @@ pub struct Session {
     boundaries: BTreeMap<String, u64>,
     beats: Arc<AtomicU64>,
     beating: tokio::task::JoinHandle<()>,
+    copy_of: Option<Original>,
 }
 
 impl Session {
@@ -102,10 +114,36 @@ impl Session {
     /// # Errors
     /// The store's; [`Error::Keys`] when the repository is encrypted and no key to write it is held: then nothing was written.
     pub async fn begin(repository: &Repository, options: BeginOptions) -> Result<Self, Error> {
+        Self::begin_with(repository, options, None).await
+    }
+
+    /// Begins a session that copies a backup under the id that it has.
+    ///
+    /// # Errors
+    /// As for [`Session::begin`]; [`Error::Conflict`] on commit when a backup with this id came to be meanwhile.
+    pub(crate) async fn begin_copy(
+        repository: &Repository,
+        options: BeginOptions,
+        original: Original,
+    ) -> Result<Self, Error> {
+        Self::begin_with(repository, options, Some(original)).await
+    }
+
+    async fn begin_with(
+        repository: &Repository,
+        options: BeginOptions,
+        copy_of: Option<Original>,
+    ) -> Result<Self, Error> {
         repository.keyring.session()?;
         let now = repository.store.now().await.map_err(Error::store("read the store's clock"))?;
-        let newest = repository.backup_ids(Some(&options.source)).await?.last().map(|(_, id)| *id);
-        let (id, backup) = (SessionId::at(now), BackupId::after(newest, now));
+        let backup = match &copy_of {
+            Some(original) => original.header.backup,
+            None => {
+                let newest = repository.backup_ids(Some(&options.source)).await?.last().map(|(_, id)| *id);
+                BackupId::after(newest, now)
+            }
+        };
+        let id = SessionId::at(now);
         let started = timestamp(now)?;
         let start = json!({
             "format": FORMAT, "session": id, "source": options.source, "backup": backup,
@@ -135,7 +173,13 @@ impl Session {
             boundaries,
             beats,
             beating,
+            copy_of,
         })
+    }
+
+    /// Whether a chunk of this repository may be referred to.
+    pub(crate) fn can_reuse(&self, chunk: &ChunkRef) -> bool {
+        self.known.can_reuse(chunk)
     }
 
     /// The id the backup will have.
@@ -201,116 +245,6 @@ impl Session {
         self.end(outcome).await;
     }
 
-    /// Everything of a commit but the manifest's put.
-    async fn prepare(&self, mut commit: Commit) -> Result<Manifest, Error> {
-        let mut documents = Vec::new();
-        for (name, bytes) in std::mem::take(&mut commit.documents) {
-            documents.push(DocumentRecord { refs: self.put_document(bytes).await?, name });
-        }
-        let mut totals = totals(&commit, &documents);
-        commit.segments.sort_by(|(a, _), (b, _)| (&a.stream, a.at).cmp(&(&b.stream, b.at)));
-        let mut reused = ReusedObjects::new(self.id);
-        reused.note(documents.iter().flat_map(|document| &document.refs));
-        reused.note(commit.segments.iter().flat_map(|(_, refs)| &refs.refs));
-        let (lists, firsts) = self.put_lists(commit.segments).await?;
-        reused.note(&lists);
-        let hints = Hints { boundaries: commit.boundaries, lists: firsts };
-        put_own(
-            self.store(),
-            &keys::hints(&self.options.source, self.backup)?,
-            hints.encode(&self.repository.keyring)?,
-        )
-        .await?;
-        totals.added_bytes = self.uploader.counters.added_bytes.load(Relaxed);
-        totals.reused_chunks = self.uploader.counters.reused_chunks.load(Relaxed);
-        let passed = SignedDuration::try_from(self.begun.elapsed()).unwrap_or_default();
-        let header = ManifestHeader {
-            format: FORMAT,
-            repository: self.repository.config.id.clone(),
-            source: self.options.source.clone(),
-            backup: self.backup,
-            session: self.id,
-            started: self.started,
-            finished: self.started.saturating_add(passed).unwrap_or(self.started),
-            program: self.options.program.clone(),
-            consistency: "snapshot".to_owned(),
-            scope: commit.scope.as_str().to_owned(),
-            totals,
-            lists,
-            documents,
-        };
-        reused.refuse_condemned(&condemned::read(self.store()).await?)?;
-        Ok(Manifest { header, about: commit.about, sealed: false })
-    }
-
-    async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
-        let key = keys::manifest(&self.options.source, self.backup)?;
-        let frame = manifest.encode(self.uploader.sealer(), self.repository.keyring.signing())?;
-        match put_own(self.store(), &key, frame).await {
-            Err(Error::Conflict { object }) => {
-                let there = self.repository.manifest(&self.options.source, self.backup).await;
-                match there {
-                    Ok(None) => Err(Error::Revoked { session: self.id.to_string() }),
-                    Err(error @ Error::Store { .. }) => Err(error),
-                    _ => Err(Error::Conflict { object }),
-                }
-            }
-            other => other,
-        }
-    }
-
-    async fn put_document(&self, bytes: Vec<u8>) -> Result<Vec<ChunkRef>, Error> {
-        let mut refs = Vec::new();
-        for piece in bytes.chunks(DOCUMENT_CHUNK) {
-            let id = self.repository.keyring.id(piece)?;
-            if let Some(chunk) = self.known.document(&id) {
-                self.uploader.counters.reused_chunks.fetch_add(1, Relaxed);
-                refs.push(chunk.clone());
-                continue;
-            }
-            let permit = self.uploader.reserve(piece.len()).await?;
-            refs.push(Arc::clone(&self.uploader).store_chunk(piece.to_vec(), Arc::default(), permit).await?);
-        }
-        Ok(refs)
-    }
-
-    async fn put_lists(
-        &self,
-        segments: Vec<(SegmentRecord, SegmentRefs)>,
-    ) -> Result<(Vec<ChunkRef>, Vec<(String, u64)>), Error> {
-        let (mut lists, mut firsts, mut open) = (Vec::new(), Vec::new(), List::default());
-        let last = segments.len();
-        for (number, (record, refs)) in segments.into_iter().enumerate() {
-            open.push(record, refs.refs);
-            if open.is_complete() || number + 1 == last {
-                let list = std::mem::take(&mut open);
-                firsts.extend(list.segments.first().map(|segment| (segment.stream.clone(), segment.at)));
-                lists.push(self.put_list(&list).await?);
-            }
-        }
-        Ok((lists, firsts))
-    }
-
-    async fn put_list(&self, list: &List) -> Result<ChunkRef, Error> {
-        let (open, closed) = list.sections()?;
-        let id = self.repository.keyring.id(&[open.as_slice(), &closed].concat())?;
-        if let Some(known) = self.known.list(&id) {
-            return Ok(known.clone());
-        }
-        let frame = encode_with(Kind::List, &open, &closed, self.uploader.sealer(), None)?;
-        let reference = ChunkRef {
-            id,
-            object: keys::object_name(id, self.id),
-            offset: 0,
-            stored_len: frame.len() as u64,
-            plain_len: (open.len() + closed.len()) as u64,
-            stored_sha256: crate::Hash::of(&frame),
-        };
-        put_own(self.store(), &reference.key(crate::ObjectKind::List)?, frame).await?;
-        self.uploader.counters.added_bytes.fetch_add(reference.stored_len, Relaxed);
-        Ok(reference)
-    }
-
     /// Says how it ended. The backup exists or not whatever becomes of this object, so trouble is only logged.
     async fn end(&self, outcome: &str) {
         self.beating.abort();
@@ -331,33 +265,6 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.beating.abort();
-    }
-}
-
-/// Objects of earlier sessions that this backup refers to.
-struct ReusedObjects {
-    own: String,
-    objects: std::collections::HashSet<String>,
-}
-
-impl ReusedObjects {
-    fn new(session: SessionId) -> Self {
-        Self { own: format!("-{session}"), objects: std::collections::HashSet::new() }
-    }
-
-    fn note<'a>(&mut self, refs: impl IntoIterator<Item = &'a ChunkRef>) {
-        let own = &self.own;
-        self.objects
-            .extend(refs.into_iter().map(|chunk| &chunk.object).filter(|object| !object.ends_with(own)).cloned());
-    }
-
-    fn refuse_condemned(&self, condemned: &condemned::Condemned) -> Result<(), Error> {
-        let mut hit: Vec<&String> = self.objects.intersection(condemned).collect();
-        hit.sort_unstable();
-        match hit.first() {
-            Some(first) => Err(Error::Condemned { count: hit.len(), first: (*first).clone() }),
-            None => Ok(()),
-        }
     }
 }
 
@@ -384,23 +291,6 @@ async fn what_is_known(
     let present = Present::read(repository.store.as_ref()).await?;
     let known = Known::of(repository.clone(), condemned, present, &manifest, hints.as_ref()).await;
     Ok((known, hints.map(|hints| hints.boundaries).unwrap_or_default()))
-}
-
-fn totals(commit: &Commit, documents: &[DocumentRecord]) -> Totals {
-    let refs = || {
-        let segments = commit.segments.iter().flat_map(|(_, refs)| &refs.refs);
-        segments.chain(documents.iter().flat_map(|document| &document.refs))
-    };
-    Totals {
-        streams: commit.streams,
-        segments: commit.segments.len() as u64,
-        rows: commit.rows,
-        bytes: commit.segments.iter().map(|(_, refs)| refs.bytes).sum(),
-        chunks: refs().count() as u64,
-        stored_bytes: refs().map(|chunk| chunk.stored_len).sum(),
-        added_bytes: 0,
-        reused_chunks: 0,
-    }
 }
 
 /// Beats while the session lives: proof of life for maintenance, and the journal a later run can resume from.
