@@ -6,6 +6,7 @@ mod bounds;
 mod check;
 mod cli;
 mod consistency;
+mod copy;
 pub mod drill;
 mod encryption;
 mod evidence;

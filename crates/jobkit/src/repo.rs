@@ -35,36 +35,33 @@ pub struct RepoArgs {
     pub repository_key: Option<String>,
 }
 
+/// The second repository of a command that has two, and how to get in there.
+#[derive(Debug, Clone, Args)]
+pub struct ToArgs {
+    /// The repository to write to, in the same form as --repo
+    #[arg(long = "to", id = "to", value_name = "URL")]
+    pub url: String,
+    /// S3 access key for it; the usual chain of credentials without it
+    #[arg(long, value_name = "KEY")]
+    pub to_s3_access_key: Option<Secret>,
+    /// S3 secret key for it; better given in LONGSHORE_TO_S3_SECRET_KEY_FILE than on the command line
+    #[arg(long, value_name = "KEY")]
+    pub to_s3_secret_key: Option<Secret>,
+    /// age identity for it; a writer's key is enough
+    #[arg(long, value_name = "KEY", help_heading = "Encryption")]
+    pub to_identity: Option<Secret>,
+    /// Writer's key for it; better given in LONGSHORE_TO_WRITER_KEY_FILE
+    #[arg(long, value_name = "KEY", help_heading = "Encryption")]
+    pub to_writer_key: Option<Secret>,
+    /// Refuse it unless its keys have this fingerprint
+    #[arg(long, value_name = "lsr1-…", help_heading = "Encryption")]
+    pub to_repository_key: Option<String>,
+}
+
 impl RepoArgs {
     /// Opens the store behind the repository's URL.
     pub async fn open_store(&self) -> Result<Arc<dyn Store>, Failure> {
-        let location = Location::parse(&self.repo)?;
-        let credentials = match (&self.s3_access_key, &self.s3_secret_key) {
-            (Some(access), Some(secret)) => {
-                Some(Credentials::new(access.expose().to_owned(), secret.expose().to_owned(), None))
-            }
-            (None, None) => None,
-            _ => {
-                return Err(Failure::new(
-                    Exit::Config,
-                    "one of the S3 access key and secret key is given without the other",
-                )
-                .hint("give both, or neither for the usual chain of credentials"));
-            }
-        };
-        Ok(store::open(&location, credentials).await?)
-    }
-
-    /// The keys that were given.
-    fn access(&self) -> Result<Access, Failure> {
-        Ok(Access {
-            identities: match &self.identity {
-                Some(text) => Identity::parse_all(text.expose())?,
-                None => Vec::new(),
-            },
-            writer: self.writer_key.as_ref().map(|text| WriterKey::parse(text.expose())).transpose()?,
-            pinned: self.repository_key.clone(),
-        })
+        open_store(&self.repo, self.s3_access_key.as_ref(), self.s3_secret_key.as_ref()).await
     }
 
     /// Opens the repository, with the keys that were given.
@@ -72,7 +69,49 @@ impl RepoArgs {
     /// # Errors
     /// [`Exit::Config`] when they are none, or another repository's.
     pub async fn open(&self) -> Result<Repository, Failure> {
-        let access = self.access()?;
+        let access = access(self.identity.as_ref(), self.writer_key.as_ref(), self.repository_key.as_ref())?;
         Ok(Repository::open_with(self.open_store().await?, &access).await?)
     }
+}
+
+impl ToArgs {
+    /// Opens the repository.
+    ///
+    /// # Errors
+    /// As for [`RepoArgs::open`].
+    pub async fn open(&self) -> Result<Repository, Failure> {
+        let access = access(self.to_identity.as_ref(), self.to_writer_key.as_ref(), self.to_repository_key.as_ref())?;
+        let store = open_store(&self.url, self.to_s3_access_key.as_ref(), self.to_s3_secret_key.as_ref()).await?;
+        Ok(Repository::open_with(store, &access).await?)
+    }
+}
+
+/// The keys that were given.
+fn access(identity: Option<&Secret>, writer: Option<&Secret>, pinned: Option<&String>) -> Result<Access, Failure> {
+    Ok(Access {
+        identities: match identity {
+            Some(text) => Identity::parse_all(text.expose())?,
+            None => Vec::new(),
+        },
+        writer: writer.map(|text| WriterKey::parse(text.expose())).transpose()?,
+        pinned: pinned.cloned(),
+    })
+}
+
+async fn open_store(url: &str, access: Option<&Secret>, secret: Option<&Secret>) -> Result<Arc<dyn Store>, Failure> {
+    let location = Location::parse(url)?;
+    let credentials = match (access, secret) {
+        (Some(access), Some(secret)) => {
+            Some(Credentials::new(access.expose().to_owned(), secret.expose().to_owned(), None))
+        }
+        (None, None) => None,
+        _ => {
+            return Err(Failure::new(
+                Exit::Config,
+                "one of the S3 access key and secret key is given without the other",
+            )
+            .hint("give both, or neither for the usual chain of credentials"));
+        }
+    };
+    Ok(store::open(&location, credentials).await?)
 }

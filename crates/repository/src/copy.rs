@@ -28,6 +28,17 @@ pub struct CopyOptions {
     pub program: String,
 }
 
+/// What became of a copy.
+#[derive(Debug)]
+pub enum Copied {
+    /// It is there.
+    Made(Box<Manifest>),
+    /// A tombstone stands here: there is nothing to copy.
+    Nothing,
+    /// Somebody wanted it stopped; what was stored is found by the next attempt.
+    Stopped,
+}
+
 /// Chunks of a backup that both repositories hold: here by id, there by ref.
 type Pairs = HashMap<ChunkId, ChunkRef>;
 
@@ -45,7 +56,7 @@ impl Repository {
         Ok(self.backup_ids(source).await?.into_iter().filter(|backup| !there.contains(backup)).collect())
     }
 
-    /// Copies one backup; `step` is told of each chunk's plain bytes. `None` when a tombstone stands here.
+    /// Copies one backup; `step` is told of each chunk's plain bytes, and `stop` ends it early.
     ///
     /// # Errors
     /// [`Error::Damaged`], [`Error::Missing`], [`Error::Signer`] and [`Error::Sealed`] are about this repository, and the backup is not copied; the rest are
@@ -57,17 +68,27 @@ impl Repository {
         backup: BackupId,
         options: &CopyOptions,
         step: &(dyn Fn(u64) + Sync),
-    ) -> Result<Option<Manifest>, Error> {
-        let Some(manifest) = self.manifest(source, backup).await? else { return Ok(None) };
+        stop: impl Future<Output = ()>,
+    ) -> Result<Copied, Error> {
+        let Some(manifest) = self.manifest(source, backup).await? else { return Ok(Copied::Nothing) };
         manifest.about()?;
         let original = Original { header: manifest.header.clone(), repository: self.config.id.clone() };
         let begin =
             BeginOptions { source: source.clone(), compression: options.compression, program: options.program.clone() };
         let session = Session::begin_copy(to, begin, original).await?;
         let copying = Copying { from: self, to, manifest: &manifest, name: format!("{source}@{backup}"), step };
-        match copying.everything(&session).await {
-            Ok(commit) => session.commit(commit).await.map(Some),
-            Err(error) => {
+        let copied = tokio::select! {
+            biased;
+            () = stop => None,
+            copied = Box::pin(copying.everything(&session)) => Some(copied),
+        };
+        match copied {
+            None => {
+                session.abandon("interrupted").await;
+                Ok(Copied::Stopped)
+            }
+            Some(Ok(commit)) => Ok(Copied::Made(Box::new(session.commit(commit).await?))),
+            Some(Err(error)) => {
                 session.abandon("failed").await;
                 Err(error)
             }

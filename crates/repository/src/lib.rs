@@ -36,7 +36,7 @@ mod verify;
 pub use backups::{Selector, Summary};
 pub use chunker::{Chunker, Sizes};
 pub use config::{Config, FORMAT, Settings};
-pub use copy::CopyOptions;
+pub use copy::{Copied, CopyOptions};
 pub use error::Error;
 pub use evidence::{Evidence, EvidenceKind, Outcome, Proofs};
 pub use frame::{Codec, Frame, Kind as FrameKind};

@@ -43,6 +43,8 @@ enum Command {
     Restore(restore::RestoreArgs),
     /// Practise a restore: into a scratch database that is proven and dropped, and record that it was done
     Drill(restore::DrillArgs),
+    /// Copy backups into a second repository, sealed for its own recipients
+    Copy(copy::CopyArgs),
     /// Write a backup as plain files, which the database's own tools bring back
     Export(commands::export::ExportArgs),
     /// Mark a database as one that restores may replace, or as production, which they never do
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
             Command::Pin(args) => commands::pin::run(args, kit).await,
             Command::Restore(args) => restore::run(args, kit).await,
             Command::Drill(args) => restore::drill(args, kit).await,
+            Command::Copy(args) => copy::run(args, kit).await,
             Command::Export(args) => commands::export::run(args, kit).await,
             Command::Mark(args) => commands::mark::run(args, kit).await,
             Command::Rollback(args) => commands::rollback::run(args, kit).await,

@@ -1,0 +1,109 @@
+//! The second copy: what it holds comes back, and what is damaged never gets there.
+
+use crate::place::{LARGE, Place, Target, assert_failed, backed_up, until};
+use serde_json::Value;
+use testkit::servers::{minio, postgres};
+use testkit::{Job, Signal};
+
+fn copy(from: &Place, to: &Place) -> Job {
+    from.job(["copy", "--output", "json"]).env("LONGSHORE_TO", &to.repo).sees(to.folder.path())
+}
+
+fn ids(listed: &[Value]) -> Vec<&str> {
+    listed.iter().map(|it| it["id"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_copy_in_a_bucket_comes_back_when_the_first_repository_is_gone() {
+    let (db, place) = backed_up().await;
+    let server = minio().await;
+    let offsite = Place::at(server.bucket().await).await;
+    let first = copy(&place, &offsite).run().await.success().json();
+    assert_eq!((first["copied"][0]["reused_chunks"].clone(), first["left_out"].clone()), (0.into(), Value::Array(vec![])));
+    db.exec("update small set name = 'changed' where id = 7").await;
+    place.backup(&db.url()).run().await.success();
+    let second = copy(&place, &offsite).run().await.success().json();
+    let copied = &second["copied"][0];
+    let fresh = copied["chunks"].as_u64().unwrap() - copied["reused_chunks"].as_u64().unwrap();
+    assert!(second["copied"].as_array().unwrap().len() == 1 && fresh <= 4, "{second}");
+    let nothing = place.job(["copy"]).env("LONGSHORE_TO", &offsite.repo).run().await.success().stdout;
+    assert!(nothing.contains("nothing to copy"), "{nothing}");
+    assert_eq!(ids(&place.listed().await), ids(&offsite.listed().await));
+    std::fs::remove_dir_all(place.path()).unwrap();
+    offsite.job(["verify"]).run().await.success();
+    let target = Target::of(&db);
+    offsite.restore(&target.url).run().await.success();
+}
+
+/// Sealed for other recipients: the first repository's keys open nothing of the second.
+#[tokio::test]
+async fn a_copy_is_sealed_for_its_own_recipients() {
+    let (db, place) = backed_up().await;
+    let offsite = Place::not_yet();
+    let file = |name: &str| offsite.folder.path().join(name).to_str().unwrap().to_owned();
+    let made = offsite.job(["keys", "new-identity", "--out", &file("owner")]).run().await.success();
+    let init = ["init", "--recipient", made.stdout.trim(), "--writer-key-out", &file("writer")];
+    offsite.job(init).run().await.success();
+    assert_failed(copy(&place, &offsite).run().await, 78, "neither a writer's key nor an identity was given");
+    offsite.assert_no_manifest();
+    copy(&place, &offsite).env("LONGSHORE_TO_WRITER_KEY_FILE", file("writer")).run().await.success();
+    let target = Target::of(&db);
+    assert_failed(offsite.restore(&target.url).run().await, 78, "no identity was given");
+    offsite.restore(&target.url).env("LONGSHORE_IDENTITY_FILE", file("owner")).run().await.success();
+    // Back into the open only when that is asked for.
+    let open = Place::new().await;
+    let back = || copy(&offsite, &open).env("LONGSHORE_IDENTITY_FILE", file("owner"));
+    assert_failed(back().run().await, 77, "would be legible");
+    open.assert_no_manifest();
+    back().env("LONGSHORE_DECRYPT", "true").run().await.success();
+    assert_eq!(open.listed().await.len(), 1);
+    assert_failed(copy(&place, &place).run().await, 77, "are the same repository");
+}
+
+#[tokio::test]
+async fn a_damaged_backup_is_named_and_left_out_and_the_others_are_copied() {
+    let (db, place) = backed_up().await;
+    let before = place.objects("chunks");
+    db.exec("update large set body = body || '!' where id > 90000").await;
+    place.backup(&db.url()).run().await.success();
+    let new = place.objects("chunks").into_iter().find(|path| !before.contains(path)).unwrap();
+    let mut bytes = std::fs::read(&new).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&new, bytes).unwrap();
+    let offsite = Place::new().await;
+    let copied = copy(&place, &offsite).run().await.expect_code(65);
+    assert!(copied.stderr.contains(new.file_name().unwrap().to_str().unwrap()), "{}", copied.report());
+    let (there, here) = (offsite.listed().await, place.listed().await);
+    assert_eq!(ids(&there), ids(&here)[..1]);
+    offsite.job(["verify"]).run().await.success();
+}
+
+#[tokio::test]
+async fn a_copy_that_was_stopped_or_killed_goes_on_and_shows_nothing_half_made() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(LARGE).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let offsite = Place::new().await;
+    for signal in [Signal::Terminate, Signal::Kill] {
+        let running = copy(&place, &offsite).spawn();
+        let stored = offsite.objects("chunks").len();
+        until("chunks", async || offsite.objects("chunks").len() > stored || !running.is_running()).await;
+        running.signal(signal);
+        let outcome = running.wait().await;
+        if outcome.code == Some(0) {
+            // It was done before the signal came.
+            assert_eq!(offsite.listed().await.len(), 1);
+            continue;
+        }
+        offsite.assert_no_manifest();
+        if signal == Signal::Terminate {
+            outcome.expect_code(74);
+        }
+    }
+    copy(&place, &offsite).run().await.success();
+    assert_eq!(offsite.listed().await.len(), 1);
+    offsite.job(["verify"]).run().await.success();
+    let target = Target::of(&db);
+    offsite.restore(&target.url).run().await.success();
+}
