@@ -19,7 +19,10 @@ async fn a_copy_in_a_bucket_comes_back_when_the_first_repository_is_gone() {
     let server = minio().await;
     let offsite = Place::at(server.bucket().await).await;
     let first = copy(&place, &offsite).run().await.success().json();
-    assert_eq!((first["copied"][0]["reused_chunks"].clone(), first["left_out"].clone()), (0.into(), Value::Array(vec![])));
+    assert_eq!(
+        (first["copied"][0]["reused_chunks"].clone(), first["left_out"].clone()),
+        (0.into(), Value::Array(vec![]))
+    );
     db.exec("update small set name = 'changed' where id = 7").await;
     place.backup(&db.url()).run().await.success();
     let second = copy(&place, &offsite).run().await.success().json();

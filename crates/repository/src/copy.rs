@@ -3,7 +3,8 @@
 //! Owns the road between two repositories: read, check, seal for the other's keys, store under a session there. The copy keeps its source's
 //! name, its id, its times and its totals; its chunks are the other repository's own. Promises that what is damaged here is never copied, that the
 //! other repository's protocol is kept (so its maintenance may run meanwhile), and that what is there already is neither read
-//! nor stored again: the last backup that both hold tells which chunk here is which chunk there, whatever the keys.
+//! nor stored again: the last backup that both hold tells which chunk here is which chunk there, whatever the keys. A damaged
+//! backup is healed in the same way: what is whole of it stays, the rest comes from the other repository, under new keys.
 //! Memory: the metadata of two lists or so, and the chunks in flight.
 
 use crate::session::Original;
@@ -26,6 +27,8 @@ pub struct CopyOptions {
     pub compression: i32,
     /// Name and version of the program.
     pub program: String,
+    /// Take the place of the backup that has this id there: it is damaged. Takes the permission to delete.
+    pub replace: bool,
 }
 
 /// What became of a copy.
@@ -72,11 +75,19 @@ impl Repository {
     ) -> Result<Copied, Error> {
         let Some(manifest) = self.manifest(source, backup).await? else { return Ok(Copied::Nothing) };
         manifest.about()?;
-        let original = Original { header: manifest.header.clone(), repository: self.config.id.clone() };
+        let original =
+            Original { header: manifest.header.clone(), repository: self.config.id.clone(), replace: options.replace };
         let begin =
             BeginOptions { source: source.clone(), compression: options.compression, program: options.program.clone() };
         let session = Session::begin_copy(to, begin, original).await?;
-        let copying = Copying { from: self, to, manifest: &manifest, name: format!("{source}@{backup}"), step };
+        let copying = Copying {
+            from: self,
+            to,
+            manifest: &manifest,
+            name: format!("{source}@{backup}"),
+            step,
+            replace: options.replace,
+        };
         let copied = tokio::select! {
             biased;
             () = stop => None,
@@ -103,6 +114,7 @@ struct Copying<'a> {
     manifest: &'a Manifest,
     name: String,
     step: &'a (dyn Fn(u64) + Sync),
+    replace: bool,
 }
 
 impl Copying<'_> {
@@ -186,7 +198,9 @@ impl<'a> Both<'a> {
         let (source, backup) = (&copying.manifest.header.source, copying.manifest.header.backup);
         let here = copying.from.backup_ids(Some(source)).await?;
         let there = copying.to.backup_ids(Some(source)).await?;
-        let mut both = here.iter().rev().filter(|it| it.1 < backup && there.contains(it)).map(|(_, id)| *id);
+        // What replaces a damaged backup finds the rest of it where it is.
+        let older = |id: BackupId| id < backup || (copying.replace && id == backup);
+        let mut both = here.iter().rev().filter(|it| older(it.1) && there.contains(it)).map(|(_, id)| *id);
         let mut ahead = VecDeque::new();
         if let Some(last) = both.next() {
             let original = legible(copying.from.manifest(source, last).await)?;

@@ -81,6 +81,7 @@ pub async fn run(args: CopyArgs, kit: Kit) -> Result<(), Failure> {
     let options = CopyOptions {
         compression: args.compression,
         program: concat!("longshore ", env!("CARGO_PKG_VERSION")).to_owned(),
+        replace: false,
     };
     let mut account = Account::default();
     for (source, id) in chosen {

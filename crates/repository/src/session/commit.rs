@@ -75,7 +75,7 @@ impl Session {
         };
         match self.copy_of.as_ref() {
             None => header,
-            Some(Original { header: original, repository }) => ManifestHeader {
+            Some(Original { header: original, repository, .. }) => ManifestHeader {
                 started: original.started,
                 finished: original.finished,
                 program: original.program.clone(),
@@ -90,6 +90,10 @@ impl Session {
     pub(super) async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
         let key = keys::manifest(&self.options.source, self.backup)?;
         let frame = manifest.encode(self.uploader.sealer(), self.repository.keyring.signing())?;
+        if self.copy_of.as_ref().is_some_and(|original| original.replace) {
+            // The only way, as objects never change. Whoever dies here has the backup in the other repository still.
+            self.store().delete(&key).await.map_err(Error::store(format!("delete {key}")))?;
+        }
         match put_own(self.store(), &key, frame).await {
             Err(Error::Conflict { object }) => {
                 let there = self.repository.manifest(&self.options.source, self.backup).await;

@@ -89,6 +89,8 @@ pub(crate) struct Original {
     pub header: ManifestHeader,
     /// The repository that it is in.
     pub repository: String,
+    /// Whether it takes the place of a damaged one.
+    pub replace: bool,
 }
 
 /// A writer at work.

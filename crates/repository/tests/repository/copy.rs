@@ -6,7 +6,7 @@ use std::sync::Arc;
 use store::Store;
 
 fn options() -> CopyOptions {
-    CopyOptions { compression: 3, program: "copy".into() }
+    CopyOptions { compression: 3, program: "copy".into(), replace: false }
 }
 
 async fn plain() -> (Arc<Faulty>, Repository) {
@@ -22,8 +22,17 @@ async fn sealed() -> (Arc<Faulty>, Repository) {
 }
 
 async fn copy(from: &Repository, to: &Repository, backup: &Manifest) -> Result<Manifest, Error> {
+    copy_with(from, to, backup, &options()).await
+}
+
+async fn copy_with(
+    from: &Repository,
+    to: &Repository,
+    backup: &Manifest,
+    options: &CopyOptions,
+) -> Result<Manifest, Error> {
     let never = std::future::pending();
-    match from.copy_backup(to, &source(), backup.header.backup, &options(), &|_| {}, never).await? {
+    match from.copy_backup(to, &source(), backup.header.backup, options, &|_| {}, never).await? {
         Copied::Made(manifest) => Ok(*manifest),
         other => panic!("{other:?}"),
     }
@@ -113,4 +122,47 @@ async fn of_two_copies_at_once_one_commits() {
     let (made, refused) = if one.is_ok() { (one.unwrap(), two) } else { (two.unwrap(), one) };
     assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
     assert_holds(&to, &made, &tables(1)).await;
+}
+
+/// Any object of a backup can be lost: what is whole stays where it is, the rest comes from the other repository.
+#[tokio::test]
+async fn a_damaged_backup_is_healed_from_its_copy_under_new_keys() {
+    let ((store, main), (_other, offsite)) = (sealed().await, plain().await);
+    let backup = back_up(&main, &tables(0), 64).await.unwrap();
+    copy(&main, &offsite, &backup).await.unwrap();
+    let options = CopyOptions { replace: true, ..options() };
+    let name = (source(), backup.header.backup);
+    for lost in ["chunks/", "lists/", "manifests/"] {
+        // One of the chunks; of lists there may be some that nothing refers to any more.
+        let most = if lost == "chunks/" { 1 } else { usize::MAX };
+        for key in store.keys(lost).await.iter().take(most) {
+            store.damage(key).await;
+        }
+        let mut found = main.verify(std::slice::from_ref(&name), repository::Share::ALL, &|_| {}).await.unwrap();
+        assert_eq!(found.damaged, 1, "{lost}: {:?}", found.damage);
+        main.condemn(&mut found).await.unwrap();
+        let healed = copy_with(&offsite, &main, &backup, &options).await.unwrap();
+        assert_sound(&main, std::slice::from_ref(&name)).await;
+        assert_holds(&main, &healed, &tables(0)).await;
+        let totals = healed.header.totals;
+        if lost == "chunks/" {
+            assert!(totals.reused_chunks > totals.chunks / 4, "{totals:?}");
+        }
+        assert_eq!(healed.header.started, backup.header.started);
+    }
+    // What cannot be read there replaces nothing here.
+    let (broken_store, broken) = plain().await;
+    copy(&offsite, &broken, &backup).await.unwrap();
+    for key in broken_store.keys("chunks/").await {
+        broken_store.damage(&key).await;
+    }
+    let manifest = store.bytes(&store.keys("manifests/").await[0]).await;
+    let gone = store.keys("chunks/").await;
+    store.delete(&gone[gone.len() - 1]).await;
+    for key in &gone {
+        store.delete(key).await;
+    }
+    let refused = copy_with(&broken, &main, &backup, &options).await;
+    assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
+    assert_eq!(store.bytes(&store.keys("manifests/").await[0]).await, manifest);
 }
