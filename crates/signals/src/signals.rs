@@ -68,14 +68,12 @@ impl Signals {
         if let Some(url) = &self.plan.ping {
             let start = ping::start(url);
             self.start = Some(runtime.spawn(async move {
-                match timeout(START, sent("ping", &start)).await {
-                    Ok(sent) => sent,
-                    Err(_) => Err(missed(
-                        "ping",
-                        &start.to.shown(),
-                        format!("the start was not answered within {}", took(START.as_secs_f64())),
-                    )),
-                }
+                let why = match timeout(START, ask(&start)).await {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(why)) => why,
+                    Err(_) => format!("no answer within {}", took(START.as_secs_f64())),
+                };
+                Err(missed("ping", &start.to.shown(), format!("at the start: {why}")))
             }));
         }
     }
@@ -207,8 +205,8 @@ async fn started(to: String, mut start: JoinHandle<Told>, limits: &Limits) -> To
     start.abort();
     match answered {
         Ok(Ok(told)) => told,
-        Ok(Err(_)) => Err(missed("ping", &to, "the start was not sent".to_owned())),
-        Err(_) => Err(missed("ping", &to, "the start was not answered".to_owned())),
+        Ok(Err(_)) => Err(missed("ping", &to, "at the start: it was not sent".to_owned())),
+        Err(_) => Err(missed("ping", &to, "at the start: no answer".to_owned())),
     }
 }
 
