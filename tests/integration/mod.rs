@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod consistency;
 pub mod drill;
+mod encryption;
 mod evidence;
 pub mod export;
 mod filters;

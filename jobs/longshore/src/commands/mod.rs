@@ -5,6 +5,7 @@ pub mod completions;
 pub mod export;
 pub mod help;
 pub mod init;
+pub mod keys;
 pub mod list;
 pub mod mark;
 pub mod pin;
