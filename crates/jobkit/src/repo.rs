@@ -26,9 +26,14 @@ pub struct RepoArgs {
 }
 
 impl RepoArgs {
+    /// Where the repository is.
+    pub fn location(&self) -> Result<Location, Failure> {
+        Ok(Location::parse(&self.repo)?)
+    }
+
     /// Opens the store behind the repository's URL.
     pub async fn open_store(&self) -> Result<Arc<dyn Store>, Failure> {
-        let location = Location::parse(&self.repo)?;
+        let location = self.location()?;
         let credentials = match (&self.s3_access_key, &self.s3_secret_key) {
             (Some(access), Some(secret)) => {
                 Some(Credentials::new(access.expose().to_owned(), secret.expose().to_owned(), None))

@@ -69,6 +69,11 @@ impl Repository {
         self.store.location()
     }
 
+    /// Whether the place keeps what is deleted as older versions; `None` when that is not known.
+    pub async fn keeps_versions(&self) -> Option<bool> {
+        self.store.keeping().await.versions
+    }
+
     /// The store's clock.
     pub async fn now(&self) -> Result<Timestamp, Error> {
         timestamp(self.store.now().await.map_err(Error::store("read the store's clock"))?)
