@@ -101,7 +101,7 @@ async fn what_a_source_keeps_from_a_backup_is_named_and_hides_nothing_else() {
          grant select on seen to {role}"
     ))
     .await;
-let url = format!("postgres://{role}:canary-7@{}:{}/{}", db.server.host, db.server.port, db.name);
+    let url = format!("postgres://{role}:canary-7@{}:{}/{}", db.server.host, db.server.port, db.name);
     let place = Place::new().await;
     let job = doctor(&place).env("LONGSHORE_SOURCE", &url).env("LONGSHORE_TARGET", db.url());
     let outcome = job.run().await.expect_code(77);
