@@ -3,7 +3,7 @@
 use crate::place::{Place, Target, assert_failed};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
-use testkit::servers::{minio, postgres};
+use testkit::servers::{minio, pooler, postgres};
 use testkit::{Job, Outcome};
 
 fn doctor(place: &Place) -> Job {
@@ -116,6 +116,31 @@ async fn what_a_source_keeps_from_a_backup_is_named_and_hides_nothing_else() {
     assert!(how == "bad" && found.contains("not marked") && advice.contains("longshore mark"), "{found} {advice}");
     assert!(!outcome.report().contains("canary-7"), "{}", outcome.report());
     db.exec(&format!("drop owned by {role}; drop role {role}")).await;
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_restore_and_a_pooler_are_named() {
+    let db = postgres(15).await.create_database().await;
+    let role = format!("{}_weak", db.name);
+    db.exec(&format!("create role {role} login password 'pw'")).await;
+    let (place, target) = (Place::new().await, Target::of(&db));
+    let as_role = |name: &str| format!("postgres://{role}:pw@{}:{}/{name}", db.server.host, db.server.port);
+    let weak = doctor(&place).env("LONGSHORE_TARGET", as_role(&target.name)).run().await.expect_code(77);
+    let (how, _, advice) = check(&weak, "target", "role");
+    assert!(how == "bad" && advice.contains("CREATEDB"), "{advice}");
+    assert_good(&weak, &[("target", "database"), ("target", "pg_restore")]);
+    db.exec("create table t (x int)").await;
+    place.job(["mark", "--as", "production"]).env("LONGSHORE_TARGET", db.url()).run().await.success();
+    let never = doctor(&place).env("LONGSHORE_TARGET", db.url()).run().await.expect_code(77);
+    assert!(check(&never, "target", "database").1.contains("production"));
+    place.job(["mark", "--as", "staging"]).env("LONGSHORE_TARGET", db.url()).run().await.success();
+    let marked = doctor(&place).env("LONGSHORE_TARGET", db.url()).run().await.success();
+    assert!(check(&marked, "target", "database").1.contains("marked as staging"));
+    let shared = pooler(&db.server, &["pool_mode = transaction"]).await;
+    let job = doctor(&place).env("LONGSHORE_SOURCE", db.url_at_port(shared.port));
+    let (how, found, _) = check(&job.run().await.expect_code(78), "source", "answer");
+    assert!(how == "bad" && found.contains("pooler"), "{found}");
+    db.exec(&format!("drop role {role}")).await;
 }
 
 #[tokio::test]

@@ -27,15 +27,13 @@ const BESIDE_WORKERS: i64 = 4;
 pub async fn examine_source(endpoint: &Endpoint, workers: u16, folder: Option<&Path>) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Err(error) = pooler::refuse_shared(endpoint).await {
-        found.push(Finding::bad("answer", error));
-        return found;
+        return vec![Finding::bad("answer", error)];
     }
-    let session = async { connect(endpoint, Purpose::Lead, 60).await };
-    let client = match session.await {
+    let client = match connect(endpoint, Purpose::Lead, 60).await {
         Ok(client) => client,
         Err(error) => return vec![Finding::bad("answer", error)],
     };
-    let major = match greet(&client, endpoint, &mut found).await {
+    let major = match greet(&client, endpoint, "no pooler shares its sessions", &mut found).await {
         Ok(major) => major,
         Err(error) => return vec![Finding::bad("answer", error)],
     };
@@ -59,7 +57,7 @@ pub async fn examine_target(endpoint: &Endpoint, workers: u16, folder: Option<&P
         Ok(client) => client,
         Err(error) => return vec![Finding::bad("answer", error)],
     };
-    let major = match greet(&client, endpoint, &mut found).await {
+    let major = match greet(&client, endpoint, "no pooler is in between", &mut found).await {
         Ok(major) => major,
         Err(error) => return vec![Finding::bad("answer", error)],
     };
@@ -74,15 +72,12 @@ fn or_bad(what: &'static str, result: Result<Finding, Error>) -> Finding {
     result.unwrap_or_else(|error| Finding::bad(what, error))
 }
 
-/// Notes who answers. Returns the major version.
-async fn greet(client: &Client, endpoint: &Endpoint, found: &mut Vec<Finding>) -> Result<u32, Error> {
+/// Notes who answers, and what was found out about poolers. Returns the major version.
+async fn greet(client: &Client, endpoint: &Endpoint, pooler: &str, found: &mut Vec<Finding>) -> Result<u32, Error> {
     let major = major_version(client).await?;
     let row = client.query_one("SHOW server_version", &[]).await.map_err(from_postgres("read the version"))?;
     let version: String = row.get(0);
-    found.push(Finding::good(
-        "answer",
-        format!("{} is PostgreSQL {version}, and no pooler is in between", endpoint.server()),
-    ));
+    found.push(Finding::good("answer", format!("{} is PostgreSQL {version}, and {pooler}", endpoint.server())));
     if major < OLDEST {
         let what = format!("PostgreSQL {major}; {OLDEST} is the oldest that this version works with");
         found.push(Finding::bad("version", Error::new(Kind::Unsupported, what)));
