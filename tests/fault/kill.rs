@@ -132,3 +132,22 @@ async fn two_backups_at_once_are_both_whole() {
         job.run().await.success();
     }
 }
+
+/// What a backup has stored before it was stopped is not stored again.
+#[tokio::test]
+async fn a_stopped_backup_does_not_start_from_zero() {
+    let db = postgres(15).await.create_database().await;
+    db.exec(LARGE).await;
+    let place = Place::new().await;
+    // Slow enough on any machine to be stopped half way.
+    let running = place.backup(&db.url()).env("LONGSHORE_MAX_RATE", "2MiB").spawn();
+    crate::place::until("chunks", async || place.objects("chunks").len() >= 3).await;
+    running.signal(Signal::Terminate);
+    running.wait().await.expect_code(74);
+    place.assert_no_manifest();
+    let stored = place.objects("chunks").len() as u64;
+    let made = place.backup(&db.url()).run().await.success().json();
+    assert!(made["reused_chunks"].as_u64().unwrap() + 1 >= stored, "{stored} stored before: {made}");
+    let target = Target::of(&db);
+    place.restore(&target.url).run().await.success();
+}

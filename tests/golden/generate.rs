@@ -27,7 +27,7 @@ struct Table {
 /// Makes a repository in `root`, which is a folder without one, and returns what it must be found to hold.
 pub async fn generate(root: &Path) -> Result<Value, Failure> {
     let store: Arc<dyn Store> = Arc::new(Directory::new(root));
-    let repository = Repository::init(Arc::clone(&store), SIZES).await?;
+    let repository = Repository::init(Arc::clone(&store), SIZES, &[]).await?;
     let mut tables = tables();
     let mut backups = vec![back_up(&repository, "app", &tables, 3).await?];
     if let Some(row) = tables.iter_mut().find(|t| t.name == "public.events").and_then(|t| t.segments[0].2.get_mut(50)) {

@@ -8,6 +8,7 @@ mod cli;
 mod consistency;
 mod doctor;
 pub mod drill;
+mod encryption;
 mod evidence;
 pub mod export;
 mod filters;

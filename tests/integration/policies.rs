@@ -41,6 +41,12 @@ impl Bucket {
         Some(bucket)
     }
 
+    /// The same bucket and prefix without the repository in it.
+    fn sealed(&self) -> &Bucket {
+        self.server.mc(&["rm", "--recursive", "--force", &format!("test/{}/repo/", self.name)]);
+        self
+    }
+
     fn maintain<const N: usize>(&self, arguments: [&str; N]) -> Job {
         as_user(self.place.job(arguments), &self.maintenance)
     }
@@ -175,6 +181,45 @@ async fn a_silent_writer_is_given_up_with_maintenances_own_credential() {
     assert_eq!((bucket.keys("manifests/").len(), bucket.keys("sessions/").len() >= 2), (1, true), "no tombstone");
     let listed = as_user(bucket.place.job(["list", "--output", "json"]), &bucket.backup).run().await.success();
     assert_eq!(listed.json(), json!([]));
+}
+
+/// Encryption asks for nothing more, and the machine that writes can read neither chunks nor what is wrapped for others.
+#[tokio::test]
+async fn an_encrypted_repository_works_with_the_same_policies() {
+    let objects = minio().await;
+    let name = objects.create_bucket().await;
+    let Some(plain) = Bucket::new(objects, name).await else { return };
+    let file = |name: &str| plain.place.folder.path().join(name).display().to_string();
+    let bucket = plain.sealed();
+    let (identity, writer, other) = (file("identity"), file("writer"), file("other"));
+    let made = Job::new(["keys", "new-identity", "--out", &identity]).run().await.success();
+    let recipient = made.stdout.trim().to_owned();
+    bucket.maintain(["init", "--recipient", &recipient, "--writer-key-out", &writer]).run().await.success();
+    let reads = |job: Job| job.env("LONGSHORE_IDENTITY_FILE", &identity);
+    let writes = |job: Job| job.env("LONGSHORE_WRITER_KEY_FILE", &writer);
+    reads(bucket.maintain(["keys", "new-writer", "another", "--out", &other])).run().await.success();
+    let db = postgres(15).await.create_database().await;
+    db.exec(ROWS).await;
+    for _ in 0..2 {
+        writes(as_user(bucket.place.backup(&db.url()), &bucket.backup)).run().await.success();
+    }
+    let target = Target::of(&db);
+    reads(as_user(bucket.place.restore(&target.url), &bucket.restore)).run().await.success();
+    bucket.maintain(["verify"]).run().await.success();
+    bucket.maintain(IMPATIENT).run().await.success();
+    let doctor = |job: &str| ["doctor", "--for", job, "--output", "json"].map(str::to_owned);
+    let of = async |job: Job| check_of(job, "repository", "decrypt").await["outcome"].clone();
+    let job = |purpose: &str, user| as_user(Job::new(doctor(purpose)).env("LONGSHORE_REPO", &bucket.place.repo), user);
+    assert_eq!(of(writes(job("backup", &bucket.backup))).await, "good", "the writer cannot read");
+    assert_eq!(of(reads(job("restore", &bucket.restore))).await, "good");
+    assert_eq!(of(job("maintenance", &bucket.maintenance)).await, "good");
+    assert_eq!(of(job("restore", &bucket.restore)).await, "bad", "no identity");
+    assert_eq!(of(reads(job("maintenance", &bucket.maintenance))).await, "warning", "more than it needs");
+    let keyless = job("backup", &bucket.backup);
+    assert_eq!(check_of(keyless.clone(), "repository", "encrypt").await["outcome"], "bad");
+    keyless.run().await.expect_code(78);
+    assert_failed(bucket.maintain(["keys", "remove", &recipient]).run().await, 77, "no permission");
+    assert_eq!(bucket.keys("keys/").len(), 1);
 }
 
 /// A credential that does another's work is refused, and has changed nothing.

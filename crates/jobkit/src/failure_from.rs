@@ -61,7 +61,12 @@ impl From<repository::Error> for Failure {
             }
             E::RepositoryExists { .. } => Self::new(Exit::Exists, what).hint("use it as it is, or choose another prefix"),
             E::Format { .. } => Self::new(Exit::Config, what).hint("use the version of longshore that wrote it, or a newer one"),
-            E::Sealed { .. } => Self::new(Exit::Config, what).hint("use a version of longshore that knows encrypted repositories"),
+            E::Sealed { .. } => Self::new(Exit::Config, what)
+                .hint("name the file of an age identity that is a recipient in LONGSHORE_IDENTITY_FILE; `longshore keys list` shows for whom it can be"),
+            E::Keys { .. } => Self::new(Exit::Config, what)
+                .hint("compare the repository's URL and the files that LONGSHORE_IDENTITY_FILE and LONGSHORE_WRITER_KEY_FILE name; `longshore keys list` shows who is known"),
+            E::Signer { .. } => Self::new(Exit::Refused, what)
+                .hint("restore nothing from it before you know who has put it there: `longshore keys list` shows whose backups are believed"),
             E::NotFound { .. } => Self::new(Exit::NoInput, what).hint("`longshore list` shows what there is"),
             E::Name { .. } => Self::new(Exit::Usage, what),
             E::Revoked { .. } => Self::new(Exit::Interrupted, what)

@@ -1,13 +1,14 @@
 //! The options that name a repository.
 //!
-//! Owns `--repo` and the explicit S3 credentials. Promises that credentials are taken from variables or files and never
-//! appear in an error; without them the SDK's own chain is asked (environment, profile, web identity, instance).
+//! Owns `--repo`, the explicit S3 credentials and the keys of encrypted repositories. Promises that both are taken from variables
+//! or files and never appear in an error; without credentials the SDK's own chain is asked (environment, profile, web identity,
+//! instance), without keys an encrypted repository can be listed, verified and pruned.
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::secret::Secret;
 use clap::Args;
-use repository::Repository;
+use repository::{Access, Identity, Repository, WriterKey};
 use std::sync::Arc;
 use store::{Credentials, Location, Store};
 
@@ -23,6 +24,15 @@ pub struct RepoArgs {
     /// S3 secret key; better given in LONGSHORE_S3_SECRET_KEY_FILE than on the command line
     #[arg(long, value_name = "KEY")]
     pub s3_secret_key: Option<Secret>,
+    /// age identity (AGE-SECRET-KEY-1…) that opens an encrypted repository; better given in LONGSHORE_IDENTITY_FILE
+    #[arg(long, value_name = "KEY", help_heading = "Encryption")]
+    pub identity: Option<Secret>,
+    /// Key of a backup job, which can write and not read; better given in LONGSHORE_WRITER_KEY_FILE
+    #[arg(long, value_name = "KEY", help_heading = "Encryption")]
+    pub writer_key: Option<Secret>,
+    /// Refuse a repository whose keys do not have this fingerprint, which `init` printed
+    #[arg(long, value_name = "lsr1-…", help_heading = "Encryption")]
+    pub repository_key: Option<String>,
 }
 
 impl RepoArgs {
@@ -50,8 +60,24 @@ impl RepoArgs {
         Ok(store::open(&location, credentials).await?)
     }
 
-    /// Opens the repository.
+    /// The keys that were given.
+    fn access(&self) -> Result<Access, Failure> {
+        Ok(Access {
+            identities: match &self.identity {
+                Some(text) => Identity::parse_all(text.expose())?,
+                None => Vec::new(),
+            },
+            writer: self.writer_key.as_ref().map(|text| WriterKey::parse(text.expose())).transpose()?,
+            pinned: self.repository_key.clone(),
+        })
+    }
+
+    /// Opens the repository, with the keys that were given.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] when they are none, or another repository's.
     pub async fn open(&self) -> Result<Repository, Failure> {
-        Ok(Repository::open(self.open_store().await?).await?)
+        let access = self.access()?;
+        Ok(Repository::open_with(self.open_store().await?, &access).await?)
     }
 }

@@ -12,19 +12,21 @@ pub enum Job {
     Backup,
     /// `restore`, `drill`, `export`, and whatever only reads.
     Restore,
-    /// `init`, `prune`, `pin`, `verify`, and whatever only reads.
+    /// `init`, `prune`, `pin`, `verify`, `keys` as far as it deletes nothing, and whatever only reads.
     Maintenance,
 }
 
 /// Tests of the store, by `doctor` and `init`.
 const PROBE: &str = "probe/";
+/// What `init` makes, and `keys` adds to. Nothing here is ever deleted by a policy of ours: `keys remove` takes an administrator.
+const MADE: [&str; 4] = ["repository.json", "settings/", "keys/", "signers/"];
 /// What a writer stores.
 const WRITTEN: [&str; 5] = ["chunks/", "lists/", "manifests/", "hints/", "sessions/"];
 /// What maintenance decides by, and says; tombstones and the ends of sessions that it gives up stand among the writers' own.
 const DECISIONS: [&str; 5] = ["gc/", "pins/", "retention/", "maintenance/", "evidence/"];
 
 impl Job {
-    /// What it may do. A writer reads chunks back when a reply of the store was lost, and only then.
+    /// What it may do. A writer reads chunks back when a reply of the store was lost, and only then; it needs nothing of `keys/`.
     #[must_use]
     pub fn access(self) -> Access {
         let all = vec![""];
@@ -32,7 +34,7 @@ impl Job {
         match self {
             Self::Backup => Access {
                 read: and_probe(
-                    &[&["repository.json", "settings/", "keys/"][..], &WRITTEN, &["gc/", "pins/", "evidence/"]]
+                    &[&["repository.json", "settings/", "signers/"][..], &WRITTEN, &["gc/", "pins/", "evidence/"]]
                         .concat(),
                 ),
                 create: and_probe(&WRITTEN),
@@ -41,9 +43,7 @@ impl Job {
             Self::Restore => Access { read: all, create: and_probe(&["evidence/"]), delete: Vec::new() },
             Self::Maintenance => Access {
                 read: all,
-                create: and_probe(
-                    &[&["repository.json", "settings/", "keys/", "manifests/", "sessions/"][..], &DECISIONS].concat(),
-                ),
+                create: and_probe(&[&MADE[..], &["manifests/", "sessions/"], &DECISIONS].concat()),
                 delete: and_probe(&[&WRITTEN[..], &["gc/", "pins/", "maintenance/"]].concat()),
             },
         }
@@ -70,6 +70,8 @@ mod tests {
     fn every_folder_of_the_format_is_somebodys() {
         let folders = [
             keys::settings_folder(),
+            keys::wrapped_folder(),
+            keys::signers_folder(),
             keys::objects_folder(ObjectKind::Chunk),
             keys::objects_folder(ObjectKind::List),
             keys::manifests_folder(None),
@@ -82,7 +84,7 @@ mod tests {
             keys::evidence_folder(None),
         ];
         let mut known: BTreeSet<String> = folders.into_iter().map(|it| it.unwrap().as_str().to_owned()).collect();
-        known.extend(["repository.json", "keys/", PROBE].map(str::to_owned));
+        known.extend(["repository.json", PROBE].map(str::to_owned));
         let all = [Job::Backup, Job::Restore, Job::Maintenance].map(Job::access);
         let created: BTreeSet<String> = all.iter().flat_map(|it| &it.create).map(|it| (*it).to_owned()).collect();
         assert_eq!(created, known);
@@ -96,7 +98,7 @@ mod tests {
     fn only_maintenance_deletes_and_never_what_a_repository_is_known_by() {
         assert!(Job::Backup.access().delete.is_empty() && Job::Restore.access().delete.is_empty());
         let delete = Job::Maintenance.access().delete;
-        for kept in ["", "repository.json", "settings/", "keys/", "evidence/", "retention/"] {
+        for kept in ["", "repository.json", "settings/", "keys/", "signers/", "evidence/", "retention/"] {
             assert!(!delete.contains(&kept), "{kept}");
         }
         for theirs in DECISIONS {

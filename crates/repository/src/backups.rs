@@ -43,8 +43,11 @@ pub struct Summary {
     pub chunks: u64,
     /// Chunks that were reused.
     pub reused_chunks: u64,
-    /// What was backed up, in the engine's words.
+    /// What was backed up, in the engine's words; null while [`Summary::sealed`].
     pub about: serde_json::Value,
+    /// Whether no identity was given that opens it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
 }
 
 impl From<&Manifest> for Summary {
@@ -65,6 +68,7 @@ impl From<&Manifest> for Summary {
             chunks: totals.chunks,
             reused_chunks: totals.reused_chunks,
             about: manifest.about.clone(),
+            sealed: manifest.sealed,
         }
     }
 }
@@ -123,7 +127,7 @@ impl Repository {
             }
             Err(source) => return Err(Error::Store { what: format!("read {key}"), source }),
         };
-        Manifest::decode(&bytes, key.as_str(), &self.config.id, source, backup)
+        Manifest::decode(&bytes, key.as_str(), self, source, backup)
     }
 
     /// All backups, of one source or of all, oldest first within a source.

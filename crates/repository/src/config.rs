@@ -4,6 +4,7 @@
 //! that carries its own hash. Promises that a field this program does not know is tolerated, that a newer format is
 //! refused, and that a changed byte is damage. Refuses to hold secrets.
 
+use crate::sealing::{self, Encryption};
 use crate::{Error, Hash, Sizes, keys};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub struct Config {
     pub created: Timestamp,
     /// How rows are cut into chunks.
     pub chunker: ChunkerConfig,
+    /// The public side of its keys; absent where nothing is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
 }
 
 /// The chunker's name and sizes.
@@ -78,6 +82,9 @@ pub(crate) async fn read_config(store: &dyn Store) -> Result<Config, Error> {
     if !config.chunker.is_usable() {
         return Err(damaged(format!("chunker {:?} is not one this program knows", config.chunker)));
     }
+    if let Some(other) = config.encryption.as_ref().map(|it| &it.algorithm).filter(|it| *it != sealing::ALGORITHM) {
+        return Err(damaged(format!("it is encrypted by {other:?}, which this program does not know")));
+    }
     Ok(config)
 }
 
@@ -106,7 +113,7 @@ pub(crate) fn to_text<T: Serialize>(value: &T, object: &str) -> Result<String, E
 }
 
 /// Reads text that [`to_text`] wrote and checks its hash.
-fn from_text(bytes: &[u8], object: &str) -> Result<serde_json::Value, Error> {
+pub(crate) fn from_text(bytes: &[u8], object: &str) -> Result<serde_json::Value, Error> {
     let damaged = |what: String| Error::damaged(object, what);
     let text = std::str::from_utf8(bytes).map_err(|e| damaged(e.to_string()))?;
     let raw: serde_json::Value = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
@@ -147,6 +154,7 @@ mod tests {
             id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
             created: Timestamp::UNIX_EPOCH,
             chunker: ChunkerConfig { algorithm: ALGORITHM.to_owned(), sizes },
+            encryption: None,
         };
         let text = to_text(&config, "x").unwrap();
         assert_eq!(serde_json::from_value::<Config>(from_text(text.as_bytes(), "x").unwrap()).unwrap(), config);

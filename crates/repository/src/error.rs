@@ -23,11 +23,25 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-    /// Written by a repository that seals its objects; this version cannot open them.
-    #[error("{object} is sealed, and this version holds no key for it")]
+    /// Closed to whoever holds no identity of one of the repository's recipients.
+    #[error("{object} is sealed, and no identity was given that opens it")]
     Sealed {
         /// Key of the object.
         object: String,
+    },
+    /// Keys that are missing, wrong, or another repository's.
+    #[error("{what}")]
+    Keys {
+        /// What is wrong with which of them.
+        what: String,
+    },
+    /// Not signed by anybody whose word counts here.
+    #[error("{object} is {}", signed_by(.signer.as_deref()))]
+    Signer {
+        /// Key of the object.
+        object: String,
+        /// Public key of who has signed it, if anybody has.
+        signer: Option<String>,
     },
     /// A backup refers to an object that is gone.
     #[error("{object} is missing, and {needed_by} needs it")]
@@ -105,6 +119,13 @@ pub enum Error {
     /// A bug or a broken runtime.
     #[error("{0}")]
     Internal(String),
+}
+
+fn signed_by(signer: Option<&str>) -> String {
+    match signer {
+        Some(key) => format!("signed by {key}, which is not a known signer of this repository"),
+        None => "not signed, as everything of its kind in this repository must be".to_owned(),
+    }
 }
 
 impl Error {

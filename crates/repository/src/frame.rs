@@ -1,10 +1,11 @@
 //! Frames: how every object looks from the outside.
 //!
 //! Owns the binary layout: a fixed header, an *open* section that maintenance may read without any key, a *closed*
-//! section that an encrypted repository seals, and for all kinds but chunks a SHA-256 of everything before it. Promises
-//! that decoding checks every length before it allocates and never returns bytes whose hash did not match. Refuses
-//! versions, codecs and seals it does not know, by name.
+//! section that an encrypted repository seals, the signature of a signed frame, and for all kinds but chunks a SHA-256 of
+//! everything before it. Promises that decoding checks every length before it allocates and never returns bytes whose hash
+//! did not match. Refuses versions, codecs and seals it does not know, by name.
 
+use crate::sealing::{Opens, PublicKey, SIGNATURE, Sealed, Sealer, Signing, verify_signature};
 use crate::{Error, Hash};
 use bytes::Bytes;
 
@@ -51,6 +52,8 @@ pub enum Kind {
     Accepted = 15,
     /// A maintenance at work.
     Lease = 16,
+    /// Whose signatures count.
+    Signers = 17,
 }
 
 impl Kind {
@@ -72,6 +75,7 @@ impl Kind {
             Self::Verdict,
             Self::Accepted,
             Self::Lease,
+            Self::Signers,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)
@@ -95,45 +99,101 @@ pub struct Frame {
     /// The section that is never sealed; empty for chunks.
     pub open: Vec<u8>,
     /// The section that an encrypted repository seals.
-    pub closed: Vec<u8>,
+    pub(crate) closed: Closed,
+    /// Who has signed it; the signature was checked, whether the signer is known was not.
+    pub signer: Option<PublicKey>,
 }
 
+/// A closed section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Closed {
+    Plain(Vec<u8>),
+    Sealed(Sealed),
+}
+
+/// Byte 7 of the header: the lower bits say how the closed section is sealed, this one that the frame is signed.
+const SIGNED: u8 = 4;
+const SEAL_BITS: u8 = 3;
+
 /// Encodes a chunk with a reused compressor. Stored as it is when compression does not make it smaller.
-pub(crate) fn encode_chunk(plain: &[u8], compressor: &mut zstd::bulk::Compressor<'_>) -> Result<Bytes, Error> {
-    let mut out = vec![0_u8; HEADER + zstd::zstd_safe::compress_bound(plain.len())];
-    let packed = out.get_mut(HEADER..).unwrap_or_default();
+pub(crate) fn encode_chunk(
+    plain: &[u8],
+    compressor: &mut zstd::bulk::Compressor<'_>,
+    sealer: Option<&Sealer>,
+) -> Result<Bytes, Error> {
+    let (before, overhead) = sealer.map_or((0, 0), |sealer| (sealer.before(), sealer.overhead()));
+    let mut out = vec![0_u8; HEADER + overhead + zstd::zstd_safe::compress_bound(plain.len())];
+    let packed = out.get_mut(HEADER + before..).unwrap_or_default();
     let written =
         compressor.compress_to_buffer(plain, packed).map_err(|e| Error::Internal(format!("compress: {e}")))?;
     let (codec, stored) = if written < plain.len() { (Codec::Zstd, written) } else { (Codec::None, plain.len()) };
-    let header = header(Kind::Chunk, codec, [0, 0], [plain.len(), stored])?;
+    out.resize(HEADER + overhead + stored, 0);
     if codec == Codec::None {
-        return Ok([header.as_slice(), plain].concat().into());
+        out[HEADER + before..][..stored].copy_from_slice(plain);
     }
-    out.truncate(HEADER + written);
-    out.splice(..HEADER, header);
+    let header = header(Kind::Chunk, codec, seal_of(sealer, None), [0, 0], [plain.len(), stored + overhead])?;
+    let (head, sealed) = out.split_at_mut(HEADER);
+    head.copy_from_slice(&header);
+    if let Some(sealer) = sealer {
+        sealer.seal(head, sealed)?;
+    }
     // The scratch buffer is as large as the plaintext; what waits for its upload should not be.
     Ok(Bytes::copy_from_slice(&out))
 }
 
 /// Encodes anything but a chunk: both sections compressed, a SHA-256 at the end.
 pub(crate) fn encode(kind: Kind, open: &[u8], closed: &[u8]) -> Result<Bytes, Error> {
+    encode_with(kind, open, closed, None, None)
+}
+
+/// The same, with the closed section sealed and the whole signed, each if there is a key for it.
+pub(crate) fn encode_with(
+    kind: Kind,
+    open: &[u8],
+    closed: &[u8],
+    sealer: Option<&Sealer>,
+    signing: Option<&Signing>,
+) -> Result<Bytes, Error> {
     let pack = |plain: &[u8]| zstd::bulk::compress(plain, 3).map_err(|e| Error::Internal(format!("compress: {e}")));
     let (packed_open, packed_closed) = (pack(open)?, pack(closed)?);
-    let mut out =
-        header(kind, Codec::Zstd, [open.len(), packed_open.len()], [closed.len(), packed_closed.len()])?.to_vec();
+    let (before, overhead) = sealer.map_or((0, 0), |sealer| (sealer.before(), sealer.overhead()));
+    let stored = packed_closed.len() + overhead;
+    let seal = seal_of(sealer, signing);
+    let mut out = header(kind, Codec::Zstd, seal, [open.len(), packed_open.len()], [closed.len(), stored])?.to_vec();
     out.extend_from_slice(&packed_open);
-    out.extend_from_slice(&packed_closed);
+    let bound = out.len();
+    out.resize(bound + stored, 0);
+    out[bound + before..][..packed_closed.len()].copy_from_slice(&packed_closed);
+    if let Some(sealer) = sealer {
+        let (bound, space) = out.split_at_mut(bound);
+        sealer.seal(bound, space)?;
+    }
+    if let Some(signing) = signing {
+        out.extend(signing.sign(&out));
+    }
     let hash = Hash::of(&out);
     out.extend_from_slice(&hash.0);
     Ok(out.into())
 }
 
-fn header(kind: Kind, codec: Codec, open: [usize; 2], closed: [usize; 2]) -> Result<[u8; HEADER], Error> {
+/// Bytes 7 to 23 of the header.
+fn seal_of(sealer: Option<&Sealer>, signing: Option<&Signing>) -> (u8, [u8; 16]) {
+    let (seal, key_id) = sealer.map_or((0, [0; 16]), |sealer| (sealer.seal, sealer.key_id));
+    (seal | if signing.is_some() { SIGNED } else { 0 }, key_id)
+}
+
+fn header(
+    kind: Kind,
+    codec: Codec,
+    (seal, key_id): (u8, [u8; 16]),
+    open: [usize; 2],
+    closed: [usize; 2],
+) -> Result<[u8; HEADER], Error> {
     let small = |n: usize| u32::try_from(n).map_err(|_| Error::Internal("open section over 4 GiB".to_owned()));
     let mut out = [0; HEADER];
     out[..4].copy_from_slice(MAGIC);
-    // Byte 7 names the seal and bytes 8..24 the sealing key; both are zero while nothing is encrypted.
-    out[4..8].copy_from_slice(&[VERSION, kind as u8, codec as u8, 0]);
+    out[4..8].copy_from_slice(&[VERSION, kind as u8, codec as u8, seal]);
+    out[8..24].copy_from_slice(&key_id);
     out[24..28].copy_from_slice(&small(open[0])?.to_le_bytes());
     out[28..32].copy_from_slice(&small(open[1])?.to_le_bytes());
     out[32..40].copy_from_slice(&(closed[0] as u64).to_le_bytes());
@@ -142,7 +202,7 @@ fn header(kind: Kind, codec: Codec, open: [usize; 2], closed: [usize; 2]) -> Res
 }
 
 impl Frame {
-    /// Decodes a frame that fills `bytes` exactly; `object` names it in errors.
+    /// Decodes a frame that fills `bytes` exactly; `object` names it in errors. Opens nothing that is sealed.
     pub fn decode(bytes: &[u8], object: &str) -> Result<Self, Error> {
         let damaged = |what: &str| Error::damaged(object, what);
         let (head, rest) = bytes.split_at_checked(HEADER).ok_or_else(|| damaged("shorter than a frame's header"))?;
@@ -153,28 +213,43 @@ impl Frame {
             return Err(Error::Format { object: object.to_owned(), found: head[4].into(), known: VERSION.into() });
         }
         let kind = Kind::from_byte(head[5]).ok_or_else(|| damaged("unknown kind of object"))?;
+        let (seal, signed) = (head[7] & SEAL_BITS, head[7] & SIGNED != 0);
         let (open_plain, open_stored) = (u64::from(le_u32(head, 24)), u64::from(le_u32(head, 28)));
         let (closed_plain, closed_stored) = (le_u64(head, 32), le_u64(head, 40));
-        let trailer = if kind == Kind::Chunk { 0 } else { TRAILER };
+        let trailer = if kind == Kind::Chunk { 0 } else { TRAILER } + if signed { SIGNATURE } else { 0 };
         let body = rest.len().checked_sub(trailer).ok_or_else(|| damaged("truncated"))?;
         if open_stored.checked_add(closed_stored) != Some(body as u64) {
             return Err(damaged("its length is not what its header says"));
         }
-        if trailer > 0 {
+        if kind != Kind::Chunk {
             let (content, hash) = bytes.split_at(bytes.len() - TRAILER);
             if Hash::of(content).0 != hash {
                 return Err(damaged("its hash does not match"));
             }
         }
-        if head[7] != 0 {
-            return Err(Error::Sealed { object: object.to_owned() });
+        if head[7] & !(SEAL_BITS | SIGNED) != 0 || seal == SEAL_BITS {
+            return Err(Error::Format { object: object.to_owned(), found: head[7].into(), known: SIGNED.into() });
         }
-        let (open, closed) = rest[..body].split_at(usize::try_from(open_stored).unwrap_or(body));
-        Ok(Self {
-            kind,
-            open: unpack(head[6], open, open_plain).map_err(|what| damaged(&what))?,
-            closed: unpack(head[6], closed, closed_plain).map_err(|what| damaged(&what))?,
-        })
+        let (content, block) = bytes.split_at(HEADER + body);
+        let signer = match signed {
+            true => {
+                Some(verify_signature(content, &block[..SIGNATURE]).ok_or_else(|| damaged("its signature is wrong"))?)
+            }
+            false => None,
+        };
+        let (open, stored) = rest[..body].split_at(usize::try_from(open_stored).unwrap_or(body));
+        let closed = match seal {
+            0 => Closed::Plain(unpack(head[6], stored, closed_plain).map_err(|what| damaged(&what))?),
+            seal => Closed::Sealed(Sealed {
+                seal,
+                key_id: std::array::from_fn(|at| head[8 + at]),
+                bound: content[..HEADER + open.len()].to_vec(),
+                stored: stored.to_vec(),
+                codec: head[6],
+                plain_len: closed_plain,
+            }),
+        };
+        Ok(Self { kind, open: unpack(head[6], open, open_plain).map_err(|what| damaged(&what))?, closed, signer })
     }
 
     /// Decodes a frame and insists on its kind.
@@ -184,6 +259,26 @@ impl Frame {
             return Ok(frame);
         }
         Err(Error::damaged(object, format!("it holds a {:?} where a {kind:?} belongs", frame.kind)))
+    }
+
+    /// The open and the closed section, the latter opened with what is held.
+    pub(crate) fn into_sections(self, opens: &dyn Opens, object: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let closed = match self.closed {
+            Closed::Plain(plain) => plain,
+            Closed::Sealed(sealed) => {
+                let packed = opens.open(&sealed, object)?;
+                unpack(sealed.codec, &packed, sealed.plain_len).map_err(|what| Error::damaged(object, what))?
+            }
+        };
+        Ok((self.open, closed))
+    }
+
+    /// Length of the closed section, in bytes, once it is opened.
+    pub(crate) fn closed_len(&self) -> u64 {
+        match &self.closed {
+            Closed::Plain(plain) => plain.len() as u64,
+            Closed::Sealed(sealed) => sealed.plain_len,
+        }
     }
 }
 
@@ -236,9 +331,9 @@ mod tests {
         let zeros = vec![0; 100_000];
         let noise: Vec<u8> = (0..4_000_u32).flat_map(|n| Hash::of(&n.to_le_bytes()).0).collect();
         for plain in [&b""[..], &zeros, &noise] {
-            let bytes = encode_chunk(plain, &mut compressor).unwrap();
+            let bytes = encode_chunk(plain, &mut compressor, None).unwrap();
             assert!(bytes.len() <= plain.len() + HEADER);
-            assert_eq!(Frame::expect(&bytes, "x", Kind::Chunk).unwrap().closed, plain);
+            assert_eq!(Frame::expect(&bytes, "x", Kind::Chunk).unwrap().closed, Closed::Plain(plain.to_vec()));
         }
     }
 }

@@ -50,7 +50,7 @@ impl FromStr for Hash {
     }
 }
 
-/// Identity of a chunk or a list by content: SHA-256 of the plaintext (an HMAC under the repository's id key once a
+/// Identity of a chunk or a list by content: SHA-256 of the plaintext (an HMAC under the repository's id key where the
 /// repository is encrypted).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -61,6 +61,14 @@ impl ChunkId {
     #[must_use]
     pub fn of(plain: &[u8]) -> Self {
         Self(Hash::of(plain))
+    }
+
+    /// The same, of content in several parts.
+    #[must_use]
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new();
+        parts.iter().for_each(|part| hasher.update(part));
+        Self(Hash(hasher.finalize().into()))
     }
 }
 

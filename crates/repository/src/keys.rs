@@ -73,6 +73,34 @@ pub(crate) fn settings_folder() -> Result<Prefix, Error> {
     prefix("settings/")
 }
 
+/// The repository's keys, wrapped for a recipient.
+pub(crate) fn wrapped(recipient: &str) -> Result<Key, Error> {
+    parse(format!("keys/{recipient}"))
+}
+
+pub(crate) fn wrapped_folder() -> Result<Prefix, Error> {
+    prefix("keys/")
+}
+
+/// The recipient of such a key; `None` for a stranger.
+pub(crate) fn parse_wrapped(key: &Key) -> Option<&str> {
+    key.as_str().strip_prefix("keys/").filter(|name| name.starts_with("age1") && !name.contains('/'))
+}
+
+pub(crate) fn signers(number: u64) -> Result<Key, Error> {
+    parse(format!("signers/{number}"))
+}
+
+pub(crate) fn signers_folder() -> Result<Prefix, Error> {
+    prefix("signers/")
+}
+
+/// The number of a list of signers; `None` for a stranger.
+pub(crate) fn parse_signers(key: &Key) -> Option<u64> {
+    let number = key.as_str().strip_prefix("signers/")?;
+    number.parse().ok().filter(|parsed: &u64| parsed.to_string() == number)
+}
+
 /// Name of an object within its folder.
 pub(crate) fn object_name(id: ChunkId, session: SessionId) -> String {
     format!("{id}-{session}")

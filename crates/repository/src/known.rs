@@ -107,10 +107,10 @@ impl Known {
 
     async fn load(&self, index: usize) -> KnownSet {
         let Some(list) = self.lists.get(index) else { return KnownSet::new() };
-        match self.repository.read_list(list, &self.name).await {
-            Ok(read) => {
+        match self.repository.read_list_refs(list, &self.name).await {
+            Ok(refs) => {
                 self.intact.lock().unwrap_or_else(PoisonError::into_inner).insert(list.id);
-                self.usable(read.refs)
+                self.usable(refs)
             }
             Err(error) => {
                 tracing::warn!(%error, backup = self.name, "a list of the last backup cannot be read; its chunks are stored again");

@@ -26,6 +26,8 @@ mod pages;
 mod present;
 mod read;
 mod repo;
+mod resume;
+mod sealing;
 mod session;
 mod unit;
 mod upload;
@@ -46,6 +48,7 @@ pub use maintenance::{Mark, PruneOptions, Pruned, SourcePlan, Swept, Verdict, re
 pub use manifest::{DocumentRecord, Manifest, ManifestHeader, Totals};
 pub use read::read_all;
 pub use repo::Repository;
+pub use sealing::{Access, Encryption, Identity, NewWriter, PublicKey, Recipient, Signer, WriterKey};
 pub use session::{BeginOptions, Commit, Scope, Session};
 pub use unit::{SegmentRefs, UnitWriter};
 pub use verify::{Damage, Share, Verified};

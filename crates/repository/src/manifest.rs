@@ -2,10 +2,11 @@
 //!
 //! Owns the manifest's two sections: an open header (ids, times, totals, refs: enough to verify, prune and judge a backup's
 //! size without any key) and a closed body (what was backed up, in the engine's words). Promises that a manifest read
-//! back belongs to the key it stood at and to this repository.
+//! back belongs to the key it stood at and to this repository, and that a known signer has signed it where that is asked for.
 
-use crate::frame::{Frame, Kind, encode};
-use crate::{BackupId, ChunkRef, Error, FORMAT, SessionId, SourceName};
+use crate::frame::{Frame, Kind, encode_with};
+use crate::sealing::{Sealer, Signing};
+use crate::{BackupId, ChunkRef, Error, FORMAT, Repository, SessionId, SourceName};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -76,26 +77,40 @@ pub struct ManifestHeader {
 pub struct Manifest {
     /// The open section.
     pub header: ManifestHeader,
-    /// The closed section: what was backed up, in the engine's words.
+    /// The closed section: what was backed up, in the engine's words. Null while [`Manifest::sealed`].
     pub about: serde_json::Value,
+    /// Whether the closed section could not be opened, for want of an identity.
+    pub sealed: bool,
 }
 
 impl Manifest {
-    pub(crate) fn encode(&self) -> Result<Bytes, Error> {
+    /// What was backed up.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`] when nobody here can open it: it is not known then, and not empty.
+    pub fn about(&self) -> Result<&serde_json::Value, Error> {
+        if self.sealed {
+            return Err(Error::Sealed { object: format!("manifests/{}/{}", self.header.source, self.header.backup) });
+        }
+        Ok(&self.about)
+    }
+
+    pub(crate) fn encode(&self, sealer: Option<&Sealer>, signing: Option<&Signing>) -> Result<Bytes, Error> {
         let internal = |e: serde_json::Error| Error::Internal(format!("write manifest: {e}"));
         let open = serde_json::to_vec(&self.header).map_err(internal)?;
         let closed = serde_json::to_vec(&self.about).map_err(internal)?;
-        encode(Kind::Manifest, &open, &closed)
+        encode_with(Kind::Manifest, &open, &closed, sealer, signing)
     }
 
     /// Decodes what stands at a manifest's key; `None` for a tombstone.
     pub(crate) fn decode(
         bytes: &[u8],
         object: &str,
-        repository: &str,
+        repository: &Repository,
         source: &SourceName,
         backup: BackupId,
     ) -> Result<Option<Self>, Error> {
+        let (keyring, repository) = (&repository.keyring, &repository.config.id);
         let frame = Frame::decode(bytes, object)?;
         if frame.kind == Kind::Tombstone {
             return Ok(None);
@@ -103,6 +118,8 @@ impl Manifest {
         if frame.kind != Kind::Manifest {
             return Err(Error::damaged(object, format!("it holds a {:?} where a manifest belongs", frame.kind)));
         }
+        // Before a word of it is looked at: what somebody else has put there may say anything.
+        keyring.believe(frame.signer, object)?;
         let damaged = |e: serde_json::Error| Error::damaged(object, e.to_string());
         // The format is looked at first: a newer one may have changed the rest.
         let raw: serde_json::Value = serde_json::from_slice(&frame.open).map_err(damaged)?;
@@ -111,14 +128,18 @@ impl Manifest {
             return Err(Error::Format { object: object.to_owned(), found, known: FORMAT });
         }
         let header: ManifestHeader = serde_json::from_value(raw).map_err(damaged)?;
-        let about = serde_json::from_slice(&frame.closed).map_err(damaged)?;
-        if header.repository != repository || &header.source != source || header.backup != backup {
+        let (about, sealed) = match frame.into_sections(keyring.as_ref(), object) {
+            Ok((_, closed)) => (serde_json::from_slice(&closed).map_err(damaged)?, false),
+            Err(Error::Sealed { .. }) => (serde_json::Value::Null, true),
+            Err(other) => return Err(other),
+        };
+        if &header.repository != repository || &header.source != source || header.backup != backup {
             let whose = format!(
                 "it is the manifest of {}@{} of repository {}",
                 header.source, header.backup, header.repository
             );
             return Err(Error::damaged(object, whose));
         }
-        Ok(Some(Self { header, about }))
+        Ok(Some(Self { header, about, sealed }))
     }
 }

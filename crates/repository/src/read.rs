@@ -5,18 +5,34 @@
 //! frame and its plaintext per call.
 
 use crate::frame::{Frame, Kind};
-use crate::{ChunkId, ChunkRef, DocumentRecord, Error, Hash, List, Manifest, ObjectKind, Repository};
+use crate::sealing::{Keyring, Opens};
+use crate::{ChunkRef, DocumentRecord, Error, Hash, List, Manifest, ObjectKind, Repository};
 use bytes::Bytes;
+use std::sync::Arc;
 
 impl Repository {
     /// Reads one chunk and checks its stored hash, its frame and its id. `needed_by` names who asks, for errors.
     pub async fn read_chunk(&self, chunk: &ChunkRef, needed_by: &str) -> Result<Vec<u8>, Error> {
         let key = chunk.key(ObjectKind::Chunk)?;
         let bytes = self.read_frame(chunk, ObjectKind::Chunk, needed_by).await?;
-        let chunk = chunk.clone();
+        let (chunk, keyring) = (chunk.clone(), Arc::clone(&self.keyring));
         // Hashing and decompressing 8 MiB takes milliseconds: not on a thread that serves connections.
-        let task = tokio::task::spawn_blocking(move || check_chunk(&bytes, &chunk, key.as_str()));
-        task.await.map_err(|e| Error::Internal(format!("read chunk: {e}")))?
+        let check = move || check_chunk(&bytes, &chunk, key.as_str(), &keyring, keyring.as_ref());
+        tokio::task::spawn_blocking(check).await.map_err(|e| Error::Internal(format!("read chunk: {e}")))?
+    }
+
+    /// Reads one chunk and checks what can be checked with the keys that are held: its stored hash always, its content where that can
+    /// be opened.
+    pub(crate) async fn verify_chunk(&self, chunk: &ChunkRef, needed_by: &str) -> Result<(), Error> {
+        let key = chunk.key(ObjectKind::Chunk)?;
+        let bytes = self.read_frame(chunk, ObjectKind::Chunk, needed_by).await?;
+        let (chunk, keyring) = (chunk.clone(), Arc::clone(&self.keyring));
+        let check = move || match check_chunk(&bytes, &chunk, key.as_str(), &keyring, keyring.as_ref()) {
+            // Its stored hash was compared before anything was to be opened, and its form.
+            Err(Error::Sealed { .. }) => Ok(()),
+            other => other.map(drop),
+        };
+        tokio::task::spawn_blocking(check).await.map_err(|e| Error::Internal(format!("read chunk: {e}")))?
     }
 
     /// Reads a list of segments.
@@ -24,7 +40,15 @@ impl Repository {
         let key = list.key(ObjectKind::List)?;
         let bytes = self.read_frame(list, ObjectKind::List, needed_by).await?;
         check_stored(&bytes, list, key.as_str())?;
-        List::decode(&bytes, list, key.as_str())
+        List::decode(&bytes, list, key.as_str(), &self.keyring)
+    }
+
+    /// Reads the refs of a list: all of it that is legible without an identity.
+    pub(crate) async fn read_list_refs(&self, list: &ChunkRef, needed_by: &str) -> Result<Vec<ChunkRef>, Error> {
+        let key = list.key(ObjectKind::List)?;
+        let bytes = self.read_frame(list, ObjectKind::List, needed_by).await?;
+        check_stored(&bytes, list, key.as_str())?;
+        List::decode_refs(&bytes, list, key.as_str(), &self.keyring)
     }
 
     /// Reads a document kept with a backup.
@@ -70,11 +94,23 @@ fn check_stored(bytes: &[u8], chunk: &ChunkRef, object: &str) -> Result<(), Erro
     Err(Error::damaged(object, what))
 }
 
-pub(crate) fn check_chunk(bytes: &[u8], chunk: &ChunkRef, object: &str) -> Result<Vec<u8>, Error> {
+/// The content of a frame, once it is what the ref says. `opens` holds the key: the keyring, or the session that wrote it.
+pub(crate) fn check_chunk(
+    bytes: &[u8],
+    chunk: &ChunkRef,
+    object: &str,
+    keyring: &Keyring,
+    opens: &dyn Opens,
+) -> Result<Vec<u8>, Error> {
     check_stored(bytes, chunk, object)?;
-    let plain = Frame::expect(bytes, object, Kind::Chunk)?.closed;
-    if plain.len() as u64 == chunk.plain_len && ChunkId::of(&plain) == chunk.id {
-        return Ok(plain);
+    let frame = Frame::expect(bytes, object, Kind::Chunk)?;
+    let wrong = || Error::damaged(object, format!("its content is not chunk {}", chunk.id));
+    if frame.closed_len() != chunk.plain_len {
+        return Err(wrong());
     }
-    Err(Error::damaged(object, format!("its content is not chunk {}", chunk.id)))
+    let (_, plain) = frame.into_sections(opens, object)?;
+    match keyring.try_id(&[&plain]) {
+        Some(id) if id != chunk.id => Err(wrong()),
+        _ => Ok(plain),
+    }
 }

@@ -6,10 +6,11 @@
 //! or which reused something condemned meanwhile, does not commit. A session that is dropped leaves no backup.
 
 use crate::condemned;
-use crate::frame::{Kind, encode};
+use crate::frame::{Kind, encode, encode_with};
 use crate::known::Known;
 use crate::present::Present;
 use crate::repo::timestamp;
+use crate::resume;
 use crate::upload::{Uploader, put_own};
 use crate::{
     BackupId, ChunkRef, DocumentRecord, Error, FORMAT, Hints, List, Manifest, ManifestHeader, Repository,
@@ -97,7 +98,11 @@ pub struct Session {
 
 impl Session {
     /// Begins a session: the first steps of the protocol, in the order that makes them safe.
+    ///
+    /// # Errors
+    /// The store's; [`Error::Keys`] when the repository is encrypted and no key to write it is held: then nothing was written.
     pub async fn begin(repository: &Repository, options: BeginOptions) -> Result<Self, Error> {
+        repository.keyring.session()?;
         let now = repository.store.now().await.map_err(Error::store("read the store's clock"))?;
         let newest = repository.backup_ids(Some(&options.source)).await?.last().map(|(_, id)| *id);
         let (id, backup) = (SessionId::at(now), BackupId::after(newest, now));
@@ -107,11 +112,15 @@ impl Session {
             "manifest": keys::manifest(&options.source, backup)?.as_str(),
             "started": started, "program": options.program,
         });
-        let start = encode(Kind::Start, start.to_string().as_bytes(), b"")?;
+        let signing = repository.keyring.signing();
+        let start = encode_with(Kind::Start, start.to_string().as_bytes(), b"", None, signing)?;
         put_own(repository.store.as_ref(), &keys::session_start(id)?, start).await?;
         let condemned = condemned::read(repository.store.as_ref()).await?;
-        let (known, boundaries) = previous(repository, &options.source, condemned).await?;
-        let uploader = Arc::new(Uploader::new(Arc::clone(&repository.store), id, options.compression));
+        let previous = last_backup(repository, &options.source).await?;
+        let after = previous.as_ref().map(|manifest| manifest.header.session);
+        let resumed = resume::left_behind(repository, &options.source, id, after, &condemned).await;
+        let (known, boundaries) = what_is_known(repository, previous, condemned).await?;
+        let uploader = Arc::new(Uploader::new(repository, id, options.compression, resumed)?);
         let beats = Arc::new(AtomicU64::new(0));
         let beating = tokio::spawn(beat_until_dropped(Arc::clone(&uploader), Arc::clone(&beats)));
         Ok(Self {
@@ -206,7 +215,12 @@ impl Session {
         let (lists, firsts) = self.put_lists(commit.segments).await?;
         reused.note(&lists);
         let hints = Hints { boundaries: commit.boundaries, lists: firsts };
-        put_own(self.store(), &keys::hints(&self.options.source, self.backup)?, hints.encode()?).await?;
+        put_own(
+            self.store(),
+            &keys::hints(&self.options.source, self.backup)?,
+            hints.encode(&self.repository.keyring)?,
+        )
+        .await?;
         totals.added_bytes = self.uploader.counters.added_bytes.load(Relaxed);
         totals.reused_chunks = self.uploader.counters.reused_chunks.load(Relaxed);
         let passed = SignedDuration::try_from(self.begun.elapsed()).unwrap_or_default();
@@ -226,12 +240,13 @@ impl Session {
             documents,
         };
         reused.refuse_condemned(&condemned::read(self.store()).await?)?;
-        Ok(Manifest { header, about: commit.about })
+        Ok(Manifest { header, about: commit.about, sealed: false })
     }
 
     async fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
         let key = keys::manifest(&self.options.source, self.backup)?;
-        match put_own(self.store(), &key, manifest.encode()?).await {
+        let frame = manifest.encode(self.uploader.sealer(), self.repository.keyring.signing())?;
+        match put_own(self.store(), &key, frame).await {
             Err(Error::Conflict { object }) => {
                 let there = self.repository.manifest(&self.options.source, self.backup).await;
                 match there {
@@ -247,7 +262,7 @@ impl Session {
     async fn put_document(&self, bytes: Vec<u8>) -> Result<Vec<ChunkRef>, Error> {
         let mut refs = Vec::new();
         for piece in bytes.chunks(DOCUMENT_CHUNK) {
-            let id = crate::ChunkId::of(piece);
+            let id = self.repository.keyring.id(piece)?;
             if let Some(chunk) = self.known.document(&id) {
                 self.uploader.counters.reused_chunks.fetch_add(1, Relaxed);
                 refs.push(chunk.clone());
@@ -278,11 +293,11 @@ impl Session {
 
     async fn put_list(&self, list: &List) -> Result<ChunkRef, Error> {
         let (open, closed) = list.sections()?;
-        let id = List::id(&open, &closed);
+        let id = self.repository.keyring.id(&[open.as_slice(), &closed].concat())?;
         if let Some(known) = self.known.list(&id) {
             return Ok(known.clone());
         }
-        let frame = encode(Kind::List, &open, &closed)?;
+        let frame = encode_with(Kind::List, &open, &closed, self.uploader.sealer(), None)?;
         let reference = ChunkRef {
             id,
             object: keys::object_name(id, self.id),
@@ -346,23 +361,26 @@ impl ReusedObjects {
     }
 }
 
-/// The previous manifest of the source, as far as it helps. Damage in it must not keep a new backup from being made.
-async fn previous(
+/// The previous manifest of the source, if it helps. Damage in it must not keep a new backup from being made.
+async fn last_backup(repository: &Repository, source: &SourceName) -> Result<Option<Manifest>, Error> {
+    // A filtered backup is better than nothing, and worse than a full one that is older: most of what comes is in that.
+    match repository.latest_or_filtered(source).await {
+        Err(error @ (Error::Damaged { .. } | Error::Format { .. } | Error::NotFound { .. } | Error::Signer { .. })) => {
+            tracing::warn!(%error, "the last backup cannot be read; this one stores everything anew");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// The chunks of the last backup, and the sizes of its segments.
+async fn what_is_known(
     repository: &Repository,
-    source: &SourceName,
+    previous: Option<Manifest>,
     condemned: condemned::Condemned,
 ) -> Result<(Known, BTreeMap<String, u64>), Error> {
-    // A filtered backup is better than nothing, and worse than a full one that is older: most of what comes is in that.
-    let latest = match repository.latest_or_filtered(source).await {
-        Ok(latest) => latest,
-        Err(error @ (Error::Damaged { .. } | Error::Format { .. } | Error::NotFound { .. })) => {
-            tracing::warn!(%error, "the last backup cannot be read; this one stores everything anew");
-            None
-        }
-        Err(other) => return Err(other),
-    };
-    let Some(manifest) = latest else { return Ok((Known::nothing(repository.clone(), condemned), BTreeMap::new())) };
-    let hints = Hints::read(repository.store.as_ref(), source, manifest.header.backup).await;
+    let Some(manifest) = previous else { return Ok((Known::nothing(repository.clone(), condemned), BTreeMap::new())) };
+    let hints = Hints::read(repository, &manifest.header.source, manifest.header.backup).await;
     let present = Present::read(repository.store.as_ref()).await?;
     let known = Known::of(repository.clone(), condemned, present, &manifest, hints.as_ref()).await;
     Ok((known, hints.map(|hints| hints.boundaries).unwrap_or_default()))
@@ -406,8 +424,8 @@ async fn beat(uploader: &Uploader, number: u64) -> Result<(), Error> {
     let refs = uploader.journal();
     let open = serde_json::to_vec(&json!({ "session": uploader.session(), "number": number, "refs": refs }))
         .map_err(|e| Error::Internal(format!("write beat: {e}")))?;
-    put_own(uploader.store(), &keys::session_beat(uploader.session(), number)?, encode(Kind::Beat, &open, b"")?)
-        .await?;
+    let frame = encode_with(Kind::Beat, &open, b"", None, uploader.signing())?;
+    put_own(uploader.store(), &keys::session_beat(uploader.session(), number)?, frame).await?;
     uploader.journaled(&refs);
     Ok(())
 }
@@ -416,6 +434,7 @@ async fn beat(uploader: &Uploader, number: u64) -> Result<(), Error> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::known::KnownSet;
     use crate::{ChunkId, Hash};
     use std::time::SystemTime;
     use store::{Memory, Store};
@@ -424,7 +443,9 @@ mod tests {
     async fn refs_of_a_beat_that_was_not_stored_are_in_the_next_one() {
         let store = Arc::new(Memory::new());
         let session = SessionId::at(SystemTime::now());
-        let uploader = Uploader::new(Arc::clone(&store) as Arc<dyn Store>, session, 3);
+        let made = Arc::clone(&store) as Arc<dyn Store>;
+        let repository = Repository::init(made, crate::Sizes::default(), &[]).await.unwrap();
+        let uploader = Uploader::new(&repository, session, 3, KnownSet::new()).unwrap();
         let id = ChunkId::of(b"x");
         let object = keys::object_name(id, session);
         let chunk = ChunkRef { id, object, offset: 0, stored_len: 1, plain_len: 1, stored_sha256: id.0 };

@@ -7,7 +7,8 @@
 use crate::frame::encode_chunk;
 use crate::known::KnownSet;
 use crate::read::check_chunk;
-use crate::{ChunkId, ChunkRef, Error, Hash, ObjectKind, SessionId, keys};
+use crate::sealing::{Keyring, Opens, Sealer, Signing};
+use crate::{ChunkId, ChunkRef, Error, Hash, ObjectKind, Repository, SessionId, keys};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -33,6 +34,11 @@ pub(crate) struct Counters {
 /// The way into the store, shared by all workers of a session.
 pub(crate) struct Uploader {
     store: Arc<dyn Store>,
+    keyring: Arc<Keyring>,
+    /// This session's key, where closed sections are sealed.
+    sealer: Option<Arc<Sealer>>,
+    /// Chunks that interrupted sessions have stored.
+    resumed: KnownSet,
     session: SessionId,
     level: i32,
     budget: Arc<Semaphore>,
@@ -55,9 +61,14 @@ pub(crate) enum Prepared {
 }
 
 impl Uploader {
-    pub fn new(store: Arc<dyn Store>, session: SessionId, level: i32) -> Self {
-        Self {
-            store,
+    /// # Errors
+    /// [`Error::Keys`] when the repository is encrypted and this process may not write it.
+    pub fn new(repository: &Repository, session: SessionId, level: i32, resumed: KnownSet) -> Result<Self, Error> {
+        Ok(Self {
+            resumed,
+            store: Arc::clone(&repository.store),
+            keyring: Arc::clone(&repository.keyring),
+            sealer: repository.keyring.session()?,
             session,
             level,
             budget: Arc::new(Semaphore::new(BUDGET)),
@@ -65,7 +76,17 @@ impl Uploader {
             stored: Mutex::default(),
             journal: Mutex::default(),
             counters: Counters::default(),
-        }
+        })
+    }
+
+    /// The key that this session signs with, where anything is signed.
+    pub fn signing(&self) -> Option<&Signing> {
+        self.keyring.signing()
+    }
+
+    /// This session's key, where closed sections are sealed.
+    pub fn sealer(&self) -> Option<&Sealer> {
+        self.sealer.as_deref()
     }
 
     /// Waits until `len` more bytes may be held. One chunk greater than the whole budget waits for all of it.
@@ -100,8 +121,9 @@ impl Uploader {
     pub async fn prepare(self: &Arc<Self>, plain: Vec<u8>, known: Arc<KnownSet>) -> Result<Prepared, Error> {
         let this = Arc::clone(self);
         let task = tokio::task::spawn_blocking(move || {
-            let id = ChunkId::of(&plain);
-            if let Some(chunk) = known.get(&id).cloned().or_else(|| this.remembered(&id)) {
+            let id = this.keyring.id(&plain)?;
+            let known = known.get(&id).cloned().or_else(|| this.remembered(&id));
+            if let Some(chunk) = known.or_else(|| this.resumed.get(&id).cloned()) {
                 return Ok(Prepared::Known(chunk));
             }
             let frame = this.compress(&plain)?;
@@ -140,7 +162,12 @@ impl Uploader {
                 let there = self.store.get(&key).await.map_err(Error::store(format!("read back {key}")))?;
                 chunk.stored_len = there.len() as u64;
                 chunk.stored_sha256 = Hash::of(&there);
-                check_chunk(&there, &chunk, key.as_str()).map_err(|_| Error::Conflict { object: key.to_string() })?;
+                let opens: &dyn Opens = match &self.sealer {
+                    Some(sealer) => sealer.as_ref(),
+                    None => self.keyring.as_ref(),
+                };
+                check_chunk(&there, &chunk, key.as_str(), &self.keyring, opens)
+                    .map_err(|_| Error::Conflict { object: key.to_string() })?;
                 Ok(chunk)
             }
             Err(source) => Err(Error::Store { what: format!("store {key}"), source }),
@@ -192,7 +219,7 @@ impl Uploader {
             Some(compressor) => compressor,
             None => zstd::bulk::Compressor::new(self.level).map_err(internal)?,
         };
-        let frame = encode_chunk(plain, &mut compressor);
+        let frame = encode_chunk(plain, &mut compressor, self.sealer());
         lock(&self.compressors).push(compressor);
         frame
     }

@@ -8,7 +8,7 @@
 //! What cannot be read because the store fails is an error, not damage: a verification that could not look has no result.
 
 use crate::condemned;
-use crate::{BackupId, ChunkRef, Error, Hash, List, Manifest, ObjectKind, Repository, SourceName};
+use crate::{BackupId, ChunkRef, Error, Hash, Manifest, ObjectKind, Repository, SourceName};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -152,11 +152,11 @@ impl Repository {
         findings.result.lists = lists.len() as u64;
         self.chunks_of(&documents, share, step, &mut findings).await?;
         let mut read = stream::iter(&lists)
-            .map(|owned| async move { (owned, self.read_list(&owned.list, "a backup").await) })
+            .map(|owned| async move { (owned, self.read_list_refs(&owned.list, "a backup").await) })
             .buffered(LISTS_AHEAD);
         while let Some((owned, list)) = read.next().await {
             match list {
-                Ok(List { refs, .. }) => {
+                Ok(refs) => {
                     let refs: Vec<_> = refs.into_iter().map(|chunk| (chunk, owned.backups.clone())).collect();
                     self.chunks_of(&refs, share, step, &mut findings).await?;
                 }
@@ -251,7 +251,7 @@ impl Repository {
     ) -> Result<(), Error> {
         let mut reads = stream::iter(chosen)
             .map(|(chunk, backups)| async move {
-                let read = self.read_chunk(chunk, "a backup").await.map(drop);
+                let read = self.verify_chunk(chunk, "a backup").await;
                 (chunk, backups, read)
             })
             .buffer_unordered(READERS);
@@ -288,14 +288,14 @@ impl Repository {
             note(chunk, backups)?;
         }
         for owned in lists {
-            let list = match self.read_list(&owned.list, "a backup").await {
-                Ok(list) => list,
+            let refs = match self.read_list_refs(&owned.list, "a backup").await {
+                Ok(refs) => refs,
                 // In the account already.
                 Err(Error::Damaged { .. } | Error::Missing { .. }) => continue,
                 // Whom the damage hurts is not known then: nobody may pass for whole.
                 Err(other) => return Err(other),
             };
-            list.refs.iter().try_for_each(|chunk| note(chunk, &owned.backups))?;
+            refs.iter().try_for_each(|chunk| note(chunk, &owned.backups))?;
         }
         for (object, backups) in users {
             if let Some((_, hurt)) = findings.wrong.get_mut(&object) {

@@ -3,6 +3,7 @@
 //! Owns the list of commands. Everything a command does lives in its job or in `commands/`.
 
 mod commands;
+mod key_file;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Init(commands::init::InitArgs),
     /// Back one database up into a repository
     Backup(backup::BackupArgs),
+    /// Say who can read an encrypted repository, and who can write it
+    Keys(commands::keys::KeysArgs),
     /// List the backups in a repository
     List(commands::list::ListArgs),
     /// Show one backup, table by table
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         async |cli, kit| match cli.command {
             Command::Init(args) => commands::init::run(args, kit).await,
             Command::Backup(args) => backup::run(args, kit).await,
+            Command::Keys(args) => commands::keys::run(args, kit).await,
             Command::List(args) => commands::list::run(args, kit).await,
             Command::Show(args) => commands::show::run(args, kit).await,
             Command::Verify(args) => commands::verify::run(args, kit).await,

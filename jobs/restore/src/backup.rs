@@ -29,6 +29,8 @@ impl Backup {
     /// [`Exit::Data`] when something is damaged or missing, or when the lists do not add up to what the manifest says.
     pub async fn read(repository: &Repository, manifest: Manifest) -> Result<Self, Failure> {
         let name = format!("{}@{}", manifest.header.source, manifest.header.backup);
+        // Before anything else: what it was made from decides where it may go.
+        manifest.about()?;
         let lists = repository::read_all(repository, &manifest).await?;
         let mut documents = Vec::with_capacity(manifest.header.documents.len());
         for document in &manifest.header.documents {

@@ -64,11 +64,11 @@ impl Repository {
             }
         }
         let mut read = stream::iter(lists.into_values())
-            .map(|list| async move { self.read_list(&list, "a backup").await.map(|read| (list, read)) })
+            .map(|list| async move { self.read_list_refs(&list, "a backup").await.map(|refs| (list, refs)) })
             .buffer_unordered(READERS);
-        while let Some((list, read)) = read.try_next().await? {
+        while let Some((list, refs)) = read.try_next().await? {
             referenced.insert(&list);
-            read.refs.iter().for_each(|chunk| referenced.insert(chunk));
+            refs.iter().for_each(|chunk| referenced.insert(chunk));
         }
         Ok((referenced, tombstones))
     }

@@ -85,7 +85,7 @@ async fn a_decision_that_cannot_be_read_stops_the_session() {
 async fn a_put_whose_reply_was_lost_is_our_own_success() {
     let store = Faulty::new();
     store.set("", Fault::LostReply);
-    let repository = Repository::init(Arc::clone(&store) as Arc<dyn Store>, SIZES).await.unwrap();
+    let repository = Repository::init(Arc::clone(&store) as Arc<dyn Store>, SIZES, &[]).await.unwrap();
     let tables = [table("a", 5), table("b", 6), table("t", 500), table("u", 0)];
     for bundle in [1, 2] {
         let manifest = back_up(&repository, &tables, bundle).await.unwrap();
@@ -122,7 +122,8 @@ async fn a_store_that_fails_leaves_no_backup() {
 #[tokio::test]
 async fn sizes_that_no_reader_accepts_are_not_written() {
     let store = Faulty::new();
-    let refused = Repository::init(Arc::clone(&store) as Arc<dyn Store>, Sizes { least: 0, aim: 0, greatest: 0 }).await;
+    let refused =
+        Repository::init(Arc::clone(&store) as Arc<dyn Store>, Sizes { least: 0, aim: 0, greatest: 0 }, &[]).await;
     assert!(matches!(refused, Err(Error::Name { .. })), "{refused:?}");
     assert!(store.puts.lock().unwrap().is_empty());
 }
@@ -130,6 +131,6 @@ async fn sizes_that_no_reader_accepts_are_not_written() {
 #[tokio::test]
 async fn a_place_holds_one_repository() {
     let (store, _) = repository().await;
-    let again = Repository::init(Arc::clone(&store) as Arc<dyn Store>, SIZES).await;
+    let again = Repository::init(Arc::clone(&store) as Arc<dyn Store>, SIZES, &[]).await;
     assert!(matches!(again, Err(Error::RepositoryExists { .. })));
 }

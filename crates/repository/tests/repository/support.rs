@@ -77,9 +77,11 @@ impl Faulty {
     }
 
     /// Puts other bytes where an object may be.
-    pub async fn replace(&self, key: &str, bytes: Vec<u8>) {
+    pub async fn replace(&self, key: &str, bytes: impl Into<Bytes>) {
         self.delete(key).await;
-        self.memory.create(&Key::parse(key).unwrap(), bytes.clone().into(), &Hash::of(&bytes).0).await.unwrap();
+        let bytes = bytes.into();
+        let hash = Hash::of(&bytes).0;
+        self.memory.create(&Key::parse(key).unwrap(), bytes, &hash).await.unwrap();
     }
 
     /// Flips a bit in the middle of an object.
@@ -163,7 +165,7 @@ pub fn table(name: &str, rows: u32) -> Table {
 
 pub async fn repository() -> (Arc<Faulty>, Repository) {
     let store = Faulty::new();
-    let repository = Repository::init(Arc::clone(&store) as Arc<dyn Store>, SIZES).await.unwrap();
+    let repository = Repository::init(Arc::clone(&store) as Arc<dyn Store>, SIZES, &[]).await.unwrap();
     (store, repository)
 }
 

@@ -197,7 +197,8 @@ async fn uncovered(
     let mut covered = BTreeSet::new();
     for source in sources {
         let Some(manifest) = repository.latest(source).await? else { continue };
-        let word = |name: &str| manifest.about.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        let about = manifest.about()?;
+        let word = |name: &str| about.get(name).and_then(|value| value.as_str()).map(str::to_owned);
         let here = word("server").is_some_and(|server| server.eq_ignore_ascii_case(&address.server()));
         covered.extend(word("database").filter(|_| here));
     }

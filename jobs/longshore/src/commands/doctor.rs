@@ -112,7 +112,7 @@ async fn look(args: &DoctorArgs, kit: &Kit) -> Result<Vec<Check>, Failure> {
     let answers = store::look(store.as_ref(), &location, args.purpose, &mut checks).await;
     if answers {
         kit.progress.stage("look at the repository");
-        repository::look(store, &mut checks).await;
+        repository::look(&args.repo, args.purpose, &mut checks).await;
     }
     let servers = [("source", &args.source, &args.source_password), ("target", &args.target, &args.target_password)];
     for (part, url, password) in servers {

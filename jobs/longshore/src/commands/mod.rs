@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod export;
 pub mod help;
 pub mod init;
+pub mod keys;
 pub mod list;
 pub mod mark;
 pub mod pin;

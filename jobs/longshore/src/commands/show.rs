@@ -10,6 +10,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// What stands in place of what cannot be read.
+const SEALED: &str = "sealed: an identity opens it (LONGSHORE_IDENTITY_FILE)";
+
 /// Options of `show`.
 #[derive(Debug, Clone, Args)]
 pub struct ShowArgs {
@@ -29,7 +32,8 @@ struct Shown {
     session: String,
     #[serde(flatten)]
     proofs: Proofs,
-    tables: Vec<Table>,
+    /// Null when no identity was given that opens the record.
+    tables: Option<Vec<Table>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,13 +50,16 @@ struct Table {
 pub async fn run(args: ShowArgs, kit: Kit) -> Result<(), Failure> {
     let repository = args.repo.open().await?;
     let manifest = repository.find(&args.backup.parse()?).await?;
-    let lists = read_all(&repository, &manifest).await?;
+    let tables = match manifest.sealed {
+        true => None,
+        false => Some(tables(&read_all(&repository, &manifest).await?)?),
+    };
     let shown = Shown {
         summary: Summary::from(&manifest),
         program: manifest.header.program.clone(),
         session: manifest.header.session.to_string(),
         proofs: repository.proofs_of(&manifest.header.source, manifest.header.backup).await?,
-        tables: tables(&lists)?,
+        tables,
     };
     kit.printer.print(&shown, |shown| text(shown, &manifest))
 }
@@ -98,10 +105,11 @@ fn proven(proofs: &Proofs) -> Vec<(&'static str, String)> {
 fn text(shown: &Shown, manifest: &Manifest) -> String {
     let (summary, about) = (&shown.summary, &manifest.about);
     let word = |name: &str| about.get(name).and_then(|value| value.as_str()).unwrap_or("?").to_owned();
+    let of = || format!("{} at {}, {} {}", word("database"), word("server"), word("engine"), word("version"));
     let took = Duration::try_from(summary.finished.duration_since(summary.started)).unwrap_or_default();
     let mut facts = vec![
         ("backup", format!("{}@{}", summary.source, summary.id)),
-        ("of", format!("{} at {}, {} {}", word("database"), word("server"), word("engine"), word("version"))),
+        ("of", if manifest.sealed { SEALED.to_owned() } else { of() }),
         ("started", format!("{} UTC, took {}", summary.started.strftime("%Y-%m-%d %H:%M:%S"), duration(took))),
         ("consistency", summary.consistency.clone()),
         (
@@ -137,7 +145,8 @@ fn text(shown: &Shown, manifest: &Manifest) -> String {
         ("CHUNKS", Align::Right),
         ("DIGEST", Align::Left),
     ];
-    let lines = shown.tables.iter().map(|table| {
+    let Some(tables) = &shown.tables else { return head };
+    let lines = tables.iter().map(|table| {
         let digest = format!("{:032x}", table.digest.sum);
         vec![table.name.clone(), count(table.rows), bytes(table.bytes), count(table.chunks), digest]
     });

@@ -78,7 +78,7 @@ impl Driver {
         memory.set_clock(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         let world = Arc::new(World { memory, desk: Mutex::default(), checker: Mutex::default() });
         let (store, sizes) = (View { world: Arc::clone(&world), actor: 0 }, SIZES);
-        let made = tokio::spawn(async move { Repository::init(Arc::new(store), sizes).await.map(drop) });
+        let made = tokio::spawn(async move { Repository::init(Arc::new(store), sizes, &[]).await.map(drop) });
         let trouble = [400, 4_000, 1_000_000][usize::try_from(seed % 3).unwrap()];
         let mut driver = Self {
             world,

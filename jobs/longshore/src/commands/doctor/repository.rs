@@ -1,22 +1,21 @@
-//! The repository: can it be read, and how old is what is in it?
+//! The repository: can it be read, with these keys, and how old is what is in it?
 
+use super::Purpose;
 use super::report::Check;
-use jobkit::Failure;
 use jobkit::format::{age, bytes};
+use jobkit::{Exit, Failure, RepoArgs};
 use repository::{Repository, SourceName};
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use store::Store;
 
 const PART: &str = "repository";
 /// Sources whose newest backup is named; how many more there are is said.
 const MOST_SOURCES: usize = 100;
 
-/// Looks at the repository and at the newest backup of each source.
-pub async fn look(store: Arc<dyn Store>, checks: &mut Vec<Check>) {
-    let repository = match Repository::open(store).await {
+/// Looks at the repository, at what the keys that were given are good for, and at the newest backup of each source.
+pub async fn look(place: &RepoArgs, purpose: Purpose, checks: &mut Vec<Check>) {
+    let repository = match place.open().await {
         Ok(repository) => repository,
-        Err(error) => return checks.push(Check::bad(PART, "open", error)),
+        Err(failure) => return checks.push(Check::bad(PART, "open", failure)),
     };
     let config = repository.config();
     let sizes = config.chunker.sizes;
@@ -32,9 +31,43 @@ pub async fn look(store: Arc<dyn Store>, checks: &mut Vec<Check>) {
             bytes(sizes.greatest as u64)
         ),
     ));
+    checks.extend(encryption(&repository, purpose));
     if let Err(failure) = newest(&repository, checks).await {
         checks.push(Check::bad(PART, "backups", failure));
     }
+}
+
+/// Whether what is sealed can be opened, and whether it should be; and whether a backup could be sealed.
+fn encryption(repository: &Repository, purpose: Purpose) -> Vec<Check> {
+    const NAME: &str = "decrypt";
+    if !repository.is_encrypted() {
+        let advice = "docs/guides/encryption.md; it takes a new repository";
+        return vec![Check::warning(PART, NAME, "not encrypted: who can read the store reads the data", advice)];
+    }
+    let keys = "give an identity of one of its recipients: LONGSHORE_IDENTITY_FILE";
+    let opens = match (repository.can_open(), purpose) {
+        (true, Purpose::Restore) => Check::good(PART, NAME, "the identity that was given opens it, as a restore must"),
+        (true, _) => Check::warning(
+            PART,
+            NAME,
+            format!("the identity that was given opens it, and {} need not", purpose.as_str()),
+            "leave the identity away: a backup takes a writer's key, maintenance none",
+        ),
+        (false, Purpose::Restore) => {
+            let failure = Failure::new(Exit::Config, "it is encrypted, and no identity was given that opens it");
+            Check::bad(PART, NAME, failure.hint(keys))
+        }
+        (false, _) => Check::good(
+            PART,
+            NAME,
+            format!("cannot be opened with what was given, as it should be for {}", purpose.as_str()),
+        ),
+    };
+    let writes = (purpose == Purpose::Backup).then(|| match repository.assert_writable() {
+        Ok(()) => Check::good(PART, "encrypt", "backups can be sealed and signed"),
+        Err(error) => Check::bad(PART, "encrypt", error),
+    });
+    [Some(opens), writes].into_iter().flatten().collect()
 }
 
 async fn newest(repository: &Repository, checks: &mut Vec<Check>) -> Result<(), Failure> {

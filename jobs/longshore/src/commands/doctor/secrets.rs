@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 
 const PART: &str = "secrets";
 /// A variable whose name has one of these names a file with a secret. Others name files that are written.
-const SECRETS: [&str; 10] =
-    ["PASSWORD", "PASSPHRASE", "SECRET", "KEY", "TOKEN", "SOURCE", "TARGET", "SERVER", "PING", "WEBHOOK"];
+const SECRETS: [&str; 11] =
+    ["IDENTITY", "PASSWORD", "PASSPHRASE", "SECRET", "KEY", "TOKEN", "SOURCE", "TARGET", "SERVER", "PING", "WEBHOOK"];
 
 /// Looks at every file that a `LONGSHORE_…_FILE` variable names. Nothing of their content is read.
 pub fn look(vars: &Vars) -> Check {
