@@ -6,6 +6,7 @@
 image_prefix=longshore-test
 recipe_label=longshore-test.recipe
 minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
+mc_version=v0.0.0-20250313080218-cf909e1063a9
 garage_version=2.5.0
 
 # Prints registry or local. Local images that exist already win: a machine that needed them once needs them again.
@@ -49,17 +50,27 @@ make_pgbouncer() {
     make_image pgbouncer:latest "$root/tests/images/pgbouncer" "BASE=debian:bookworm-slim"
 }
 
+# The server, and its client for what only an administrator does: users, policies, versioning, Object Lock.
 make_minio() {
     make_base bookworm
-    local context=$cache/context/minio binary=$cache/bin/minio-$minio_version
+    local context=$cache/context/minio server client
+    server=$(built_with_go minio "$minio_version")
+    client=$(built_with_go mc "$mc_version")
+    fresh_context "$root/tests/images/minio" "$context" "$server" minio
+    ln "$client" "$context/mc" 2>/dev/null || cp "$client" "$context/mc"
+    make_image minio:latest "$context" "BASE=$image_prefix/base:bookworm" "VERSION=$minio_version" "MC=$mc_version"
+}
+
+# built_with_go NAME VERSION: the path of a binary made of one of MinIO's Go modules.
+built_with_go() {
+    local name=$1 version=$2 binary=$cache/bin/$1-$2
     if [ ! -x "$binary" ]; then
-        command -v go >/dev/null || die "MinIO is built from its Go module: install go, then run this again"
-        step "go install minio (several minutes)" env GOBIN="$cache/build/minio" CGO_ENABLED=0 \
-            go install -trimpath -ldflags="-s -w" "github.com/minio/minio@$minio_version"
-        keep_binary "$cache/build/minio/minio" "$binary"
+        command -v go >/dev/null || die "MinIO is built from its Go modules: install go, then run this again"
+        step "go install $name (several minutes)" env GOBIN="$cache/build/$name" CGO_ENABLED=0 \
+            go install -trimpath -ldflags="-s -w" "github.com/minio/$name@$version" >&2
+        keep_binary "$cache/build/$name/$name" "$binary"
     fi
-    fresh_context "$root/tests/images/minio" "$context" "$binary" minio
-    make_image minio:latest "$context" "BASE=$image_prefix/base:bookworm" "VERSION=$minio_version"
+    printf '%s' "$binary"
 }
 
 make_garage() {

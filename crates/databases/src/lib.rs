@@ -4,10 +4,12 @@
 //! answered with the ones there are. Never repeats a URL: it may hold a password.
 
 use engine::{
-    Conclusion, Document, Error, Export, ExportOptions, Kind, Marked, Source, SourceOptions, Target, TargetOptions,
+    Conclusion, Document, Error, Export, ExportOptions, Finding, Kind, Marked, Source, SourceOptions, Target,
+    TargetOptions,
 };
 use postgres::{Endpoint, PostgresPart, PostgresSource, PostgresTarget};
 pub use postgres::{Found, GLOBALS, Globals};
+use std::path::Path;
 
 /// A database's address, parsed.
 #[derive(Debug, Clone)]
@@ -98,6 +100,20 @@ impl Address {
     pub async fn mark(self, name: Option<&str>) -> Result<Marked, Error> {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::mark(&endpoint, name).await,
+        }
+    }
+
+    /// What a backup of it would meet, with so many workers and the tools in this folder. Changes and locks nothing.
+    pub async fn examine_source(&self, workers: u16, tools: Option<&Path>) -> Vec<Finding> {
+        match &self.0 {
+            Driver::Postgres(endpoint) => postgres::examine_source(endpoint, workers, tools).await,
+        }
+    }
+
+    /// What a restore into it, or a drill on its server, would meet. Changes and locks nothing.
+    pub async fn examine_target(&self, workers: u16, tools: Option<&Path>) -> Vec<Finding> {
+        match &self.0 {
+            Driver::Postgres(endpoint) => postgres::examine_target(endpoint, workers, tools).await,
         }
     }
 

@@ -59,6 +59,11 @@ pub struct ToArgs {
 }
 
 impl RepoArgs {
+    /// Where the repository is.
+    pub fn location(&self) -> Result<Location, Failure> {
+        Ok(Location::parse(&self.repo)?)
+    }
+
     /// Opens the store behind the repository's URL.
     pub async fn open_store(&self) -> Result<Arc<dyn Store>, Failure> {
         open_store(&self.repo, self.s3_access_key.as_ref(), self.s3_secret_key.as_ref()).await

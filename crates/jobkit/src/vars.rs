@@ -14,6 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 use clap::builder::StyledStr;
 use clap::parser::ValueSource;
@@ -63,6 +64,12 @@ impl Vars {
                     .hint("unset one of them"))
             }
         }
+    }
+
+    /// Variables that name files (`LONGSHORE_FOO_FILE`), and the files' paths, in order.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let named = self.0.iter().filter(|(name, value)| name.ends_with(FILE) && !value.is_empty());
+        named.map(|(name, value)| (name.as_str(), Path::new(value)))
     }
 
     fn set(&self, name: &str) -> Option<&OsStr> {

@@ -8,7 +8,7 @@
 //! `globals`, for parts of a database `filter`, `pattern`, `lacking`); the writing side is `target` (and `preflight`, `roles`,
 //! `ownership`, `database`, `archive`, `loader`, `scratch`, `scripts`), for parts `part` and `part_entries`; who may be replaced
 //! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`; restores that nobody is to use in `drill`. A backup as plain files, without any
-//! server, is `export` (and `export_sql`, `export_script`).
+//! server, is `export` (and `export_sql`, `export_script`). What a job would meet is told by `doctor`, in the jobs' own checks.
 
 mod archive;
 mod builds;
@@ -16,6 +16,7 @@ mod catalog;
 mod connection;
 mod database;
 mod databases;
+mod doctor;
 mod drill;
 mod dump;
 mod endpoint;
@@ -67,6 +68,7 @@ mod tools;
 mod unsupported;
 
 pub use databases::Found;
+pub use doctor::{examine_source, examine_target};
 pub use endpoint::Endpoint;
 pub use export::export;
 pub use globals::{GLOBALS, Globals, Membership, PasswordHash, Role, RoleSetting, Tablespace};

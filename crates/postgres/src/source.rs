@@ -29,7 +29,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
 /// The oldest server that can be read in page ranges without scanning a table once per range.
-const OLDEST: u32 = 14;
+pub(crate) const OLDEST: u32 = 14;
 /// How often to start over when the schema changes at the wrong moment.
 const TRIES: u32 = 5;
 
@@ -260,7 +260,7 @@ async fn begin(
 
 /// From version 17 on the tools send a setting that older servers refuse: what they dump of an older server could not be
 /// restored into one. Better known now than on the day of the restore.
-fn assert_restorable(pg_dump: &Tool, server_major: u32) -> Result<(), Error> {
+pub(crate) fn assert_restorable(pg_dump: &Tool, server_major: u32) -> Result<(), Error> {
     if pg_dump.major < 17 || server_major >= 17 {
         return Ok(());
     }

@@ -7,6 +7,7 @@
 //!
 //! The layout of keys and bytes is described for readers in other languages in `docs/format.md`.
 
+mod access;
 mod backups;
 mod chunker;
 mod condemned;
@@ -33,6 +34,7 @@ mod unit;
 mod upload;
 mod verify;
 
+pub use access::Job;
 pub use backups::{Selector, Summary};
 pub use chunker::{Chunker, Sizes};
 pub use config::{Config, FORMAT, Settings};

@@ -97,6 +97,31 @@ impl Repository {
         self.store.location()
     }
 
+    /// Whether closed sections are sealed.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.keyring.is_encrypted()
+    }
+
+    /// Whether an identity is held that opens what is sealed here. True where nothing is.
+    #[must_use]
+    pub fn can_open(&self) -> bool {
+        !self.is_encrypted() || self.keyring.secrets().is_ok()
+    }
+
+    /// Whether a backup could be written with the keys that are held.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] when neither a writer's key nor an identity is.
+    pub fn assert_writable(&self) -> Result<(), Error> {
+        self.keyring.session().map(drop)
+    }
+
+    /// Whether the place keeps what is deleted as older versions; `None` when that is not known.
+    pub async fn keeps_versions(&self) -> Option<bool> {
+        self.store.keeping().await.versions
+    }
+
     /// The store's clock.
     pub async fn now(&self) -> Result<Timestamp, Error> {
         timestamp(self.store.now().await.map_err(Error::store("read the store's clock"))?)

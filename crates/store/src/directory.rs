@@ -22,6 +22,7 @@ use ulid::Ulid;
 
 use self::sync::Tree;
 use crate::key::RESERVED;
+use crate::probe::is_probe;
 use crate::{Entry, Error, Key, Page, Prefix, Profile, Store};
 
 /// Temporary files that old by the store's clock are leftovers of killed processes.
@@ -103,7 +104,7 @@ impl Store for Directory {
     async fn list(&self, prefix: &Prefix, after: Option<&Key>) -> Result<Page, Error> {
         let (prefix, after) = (prefix.clone(), after.cloned());
         self.blocking(move |inner| {
-            let what = || format!("list {prefix}");
+            let what = || format!("list {}", if prefix.as_str().is_empty() { "all objects" } else { prefix.as_str() });
             inner.tree.check_root().map_err(|error| inner.failed(what(), error))?;
             list::page(&inner.root, &prefix, after.as_ref()).map_err(|error| inner.failed(what(), error))
         })
@@ -122,6 +123,19 @@ impl Store for Directory {
             temporary.file.metadata().and_then(|meta| meta.modified()).map_err(failed)
         })
         .await
+    }
+
+    async fn replace_probe(&self, key: &Key, body: Bytes) -> Result<(), Error> {
+        if !is_probe(key) {
+            return Err(Error::config(format!("{key} is not a probe's, and nothing else is ever replaced")));
+        }
+        let key = key.clone();
+        let replace = move |inner: &Inner| {
+            let written =
+                OpenOptions::new().write(true).open(inner.path(&key)).and_then(|file| file.write_all_at(&body, 0));
+            written.map_err(|error| inner.failed(format!("replace {key}"), error))
+        };
+        self.blocking(replace).await
     }
 
     fn use_profile(&self, _profile: &Profile) {}

@@ -8,9 +8,11 @@
 pub mod conformance;
 mod directory;
 mod error;
+mod examine;
 mod key;
 mod location;
 mod memory;
+mod policy;
 mod probe;
 mod s3;
 
@@ -20,12 +22,15 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Serialize;
 
 pub use directory::Directory;
 pub use error::{Cause, Error};
+pub use examine::{Clock, Examined, Tried, examine};
 pub use key::{Key, MAX_KEY_BYTES, MAX_SEGMENT_BYTES, Prefix};
 pub use location::{Credentials, Location};
 pub use memory::Memory;
+pub use policy::{Access, Dialect, policy};
 pub use probe::{Profile, probe};
 pub use s3::S3;
 
@@ -52,6 +57,17 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Whether to ask again, with the last entry's key as `after`. When true, `entries` is not empty.
     pub more: bool,
+}
+
+/// What a place keeps of objects that are replaced or deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Keeping {
+    /// Whether it keeps older versions; `None` when the credentials may not ask, or the server does not know the question.
+    pub versions: Option<bool>,
+    /// Whether versions are kept from everybody for a time (Object Lock); `None` as above.
+    pub lock: Option<bool>,
+    /// For how long, where every new object is locked by default: `COMPLIANCE, 30 days`.
+    pub retention: Option<String>,
 }
 
 /// Where objects live. One value serves all tasks of a process; no call holds a lock across another.
@@ -120,6 +136,28 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// # Errors
     /// `Denied`, `NoPlace`, `Unavailable`.
     async fn now(&self) -> Result<SystemTime, Error>;
+
+    /// The store's clock as far as any answer tells it, a refusal too: a clock that is wrong is why requests are refused.
+    ///
+    /// # Errors
+    /// As `now`; what a refusal carries a time with is no error.
+    async fn clock(&self) -> Result<SystemTime, Error> {
+        self.now().await
+    }
+
+    /// What becomes of objects that are replaced or deleted. What cannot be found out is `None`.
+    async fn keeping(&self) -> Keeping {
+        Keeping::default()
+    }
+
+    /// Tries to replace an object that a probe has created, to find out whether these credentials can. For `examine` only.
+    ///
+    /// # Errors
+    /// `Denied` when they cannot; `Config` for a key outside of `probe/`, and where nothing can be replaced.
+    async fn replace_probe(&self, key: &Key, body: Bytes) -> Result<(), Error> {
+        let _ = body;
+        Err(Error::config(format!("{key} cannot be replaced in {}", self.location())))
+    }
 
     /// Takes over what a probe learned about this store. Before the first call, nothing optional is used.
     fn use_profile(&self, profile: &Profile);

@@ -68,6 +68,22 @@ impl Location {
         }
     }
 
+    /// Whether it is a bucket of AWS's own: no endpoint is named, or one of theirs.
+    #[must_use]
+    pub fn is_aws(&self) -> bool {
+        let theirs = |endpoint: &String| {
+            let host = Url::parse(endpoint).ok().and_then(|url| url.host_str().map(str::to_owned));
+            host.is_some_and(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+        };
+        matches!(&self.0, Place::S3(bucket) if bucket.endpoint.as_ref().is_none_or(theirs))
+    }
+
+    /// Whether it is a directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        matches!(self.0, Place::Directory(_))
+    }
+
     /// The location of a directory, whose path must be absolute.
     ///
     /// # Errors

@@ -15,6 +15,11 @@ use crate::{Error, Key, Store};
 /// Creates at once in the concurrent case.
 const RIVALS: usize = 16;
 
+/// What a probe's objects are called; the last one is `examine`'s.
+const NAMES: [&str; 5] = ["sequential", "concurrent", "sha256-right", "sha256-wrong", REPLACED];
+/// The object that `examine` tries to replace.
+pub(crate) const REPLACED: &str = "replaced";
+
 /// What a probe learned about a store. Kept in the repository, so readers ignore fields they do not know, and the
 /// default is the cautious answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,35 +36,49 @@ pub struct Profile {
 /// # Errors
 /// `Error::NoConditionalCreate` with what was seen when create-only puts do not hold; else what a call came back with.
 pub async fn probe(store: &dyn Store) -> Result<Profile, Error> {
-    let scratch = Scratch { store, base: format!("probe/{}", Ulid::generate()) };
-    store.use_profile(&Profile::default());
+    let scratch = Scratch::new(store);
     let found = scratch.run().await;
     // Also after a failure: what was made is removed as far as it can be.
-    let can_delete = scratch.clear().await;
+    let can_delete = scratch.clear().await.is_ok();
     let profile = Profile { sha256_checksum: found?, can_delete };
     store.use_profile(&profile);
     Ok(profile)
 }
 
-struct Scratch<'a> {
-    store: &'a dyn Store,
-    base: String,
+/// Whether an object is a probe's: the only ones that anything here ever replaces.
+pub(crate) fn is_probe(key: &Key) -> bool {
+    key.as_str().starts_with("probe/")
 }
 
-impl Scratch<'_> {
-    async fn run(&self) -> Result<bool, Error> {
+/// Objects of one probe.
+pub(crate) struct Scratch<'a> {
+    store: &'a dyn Store,
+    /// The folder that they are in, without a `/` at its end.
+    pub(crate) base: String,
+}
+
+impl<'a> Scratch<'a> {
+    pub(crate) fn new(store: &'a dyn Store) -> Self {
+        Scratch { store, base: format!("probe/{}", Ulid::generate()) }
+    }
+
+    /// Whether the store checks hashes; an error when it cannot be used at all. Leaves the store using hashes if it does.
+    pub(crate) async fn run(&self) -> Result<bool, Error> {
+        self.store.use_profile(&Profile::default());
+        // First: where Object Lock retains by default, S3 takes no put without a hash.
+        let checked = self.checks_hashes().await?;
+        self.store.use_profile(&Profile { sha256_checksum: checked, ..Profile::default() });
         self.one_after_the_other().await?;
         self.all_at_once().await?;
-        let checked = self.checks_hashes().await?;
         self.ranges().await?;
         Ok(checked)
     }
 
-    fn key(&self, name: &str) -> Result<Key, Error> {
+    pub(crate) fn key(&self, name: &str) -> Result<Key, Error> {
         Key::parse(&format!("{}/{name}", self.base))
     }
 
-    async fn create(&self, key: &Key, body: &Bytes) -> Result<(), Error> {
+    pub(crate) async fn create(&self, key: &Key, body: &Bytes) -> Result<(), Error> {
         self.store.create(key, body.clone(), &Sha256::digest(body).into()).await
     }
 
@@ -118,13 +137,22 @@ impl Scratch<'_> {
     /// Whether a right hash is taken and a wrong one refused. Any refusal of the right one means no.
     async fn checks_hashes(&self) -> Result<bool, Error> {
         self.store.use_profile(&Profile { sha256_checksum: true, ..Profile::default() });
-        let body = Bytes::from_static(b"longshore probe: hash");
-        let right = self.create(&self.key("sha256-right")?, &body).await;
-        let wrong = self.store.create(&self.key("sha256-wrong")?, body, &[0x5a; 32]).await;
+        let checked = self.tries_hashes().await;
         self.store.use_profile(&Profile::default());
-        match (right, wrong) {
-            (Err(error), _) | (_, Err(error)) if error.is_retryable() => Err(error),
-            (right, wrong) => Ok(right.is_ok() && matches!(wrong, Err(Error::Corrupt { .. }))),
+        checked
+    }
+
+    async fn tries_hashes(&self) -> Result<bool, Error> {
+        let body = Bytes::from_static(b"longshore probe: hash");
+        match self.create(&self.key("sha256-right")?, &body).await {
+            // Our own attempt whose reply was lost.
+            Ok(()) | Err(Error::AlreadyExists { .. }) => {}
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(_) => return Ok(false),
+        }
+        match self.store.create(&self.key("sha256-wrong")?, body, &[0x5a; 32]).await {
+            Err(error) if error.is_retryable() => Err(error),
+            wrong => Ok(matches!(wrong, Err(Error::Corrupt { .. }))),
         }
     }
 
@@ -140,13 +168,13 @@ impl Scratch<'_> {
         ))
     }
 
-    /// Whether everything this made could be deleted.
-    async fn clear(&self) -> bool {
-        let deletes = ["sequential", "concurrent", "sha256-right", "sha256-wrong"].map(|name| async move {
+    /// Deletes everything this made. All of it is tried; the first error is returned.
+    pub(crate) async fn clear(&self) -> Result<(), Error> {
+        let deletes = NAMES.map(|name| async move {
             let deleted = self.store.delete(&self.key(name)?).await;
             deleted.inspect_err(|error| tracing::debug!(name, %error, "probe object stays"))
         });
-        join_all(deletes).await.iter().all(Result::is_ok)
+        join_all(deletes).await.into_iter().collect()
     }
 }
 
@@ -178,6 +206,8 @@ mod tests {
         LosesRaces,
         IgnoresHashes,
         RefusesHashes,
+        /// As S3 where Object Lock retains by default.
+        DemandsHashes,
         RefusesDeletes,
     }
 
@@ -201,6 +231,9 @@ mod tests {
             let taken = self.memory.head(key).await.is_ok();
             let loses = self.flaw == Flaw::LosesRaces && key.as_str().ends_with("/concurrent");
             match self.flaw {
+                Flaw::DemandsHashes if !self.hashes_in_use.load(Ordering::Relaxed) => {
+                    return Err(Error::config("a hash is required for puts where objects are locked"));
+                }
                 Flaw::RefusesHashes if self.hashes_in_use.load(Ordering::Relaxed) => return Err(self.denied()),
                 Flaw::IgnoresHashes => return self.memory.create(key, body, &hashed).await,
                 Flaw::Overwrites | Flaw::RefusesTooLate => self.memory.delete(key).await?,
@@ -270,6 +303,7 @@ mod tests {
             assert_eq!(store.hashes_in_use.load(Ordering::Relaxed), expected.sha256_checksum);
         }
         assert_eq!(probe(&Memory::new()).await.unwrap(), all);
+        assert_eq!(probe(&Flawed::new(Flaw::DemandsHashes)).await.unwrap(), all, "as S3 does with Object Lock");
     }
 
     #[test]

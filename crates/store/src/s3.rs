@@ -6,6 +6,7 @@
 mod body;
 mod client;
 mod error;
+mod keeping;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,12 +21,14 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat};
 use aws_sdk_s3::types::Object;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use self::client::{ATTEMPT_TIMEOUT, Clients};
 use self::error::Failure;
 use crate::location::Bucket;
-use crate::{Credentials, Entry, Error, Key, PAGE_ENTRIES, Page, Prefix, Profile, Store};
+use crate::probe::is_probe;
+use crate::{Credentials, Entry, Error, Keeping, Key, PAGE_ENTRIES, Page, Prefix, Profile, Store};
 
 /// Creates tried when the server answers each time that another one is under way.
 const CONFLICT_ATTEMPTS: u32 = 6;
@@ -68,7 +71,8 @@ impl S3 {
         format!("{}{key}", self.prefix)
     }
 
-    async fn put(&self, key: &Key, body: Bytes, sha256: &[u8; 32]) -> Result<(), Failure> {
+    /// One put; without `create_only` it replaces what is there.
+    async fn put(&self, key: &Key, body: Bytes, sha256: &[u8; 32], create_only: bool) -> Result<(), Failure> {
         let checksum = self.sha256_checksum.load(Ordering::Relaxed);
         let patience = ATTEMPT_TIMEOUT + Duration::from_secs(body.len() as u64 / SLOWEST_BYTES_PER_SECOND);
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(patience).build();
@@ -76,7 +80,7 @@ impl S3 {
             .put_object()
             .bucket(&self.bucket)
             .key(self.path(key))
-            .if_none_match("*")
+            .set_if_none_match(create_only.then(|| "*".to_owned()))
             .content_type("application/octet-stream")
             .set_checksum_sha256(checksum.then(|| aws_smithy_types::base64::encode(sha256)))
             .body(ByteStream::from(body))
@@ -105,6 +109,16 @@ impl S3 {
             (Some(len), Some(modified)) => Ok(Some(Entry { key, len, modified })),
             _ => Err(self.senseless(format!("list {key}"), "the reply lacks a size or a time")),
         }
+    }
+
+    /// The result of a small request, and the time that its answer carried, whatever it says.
+    async fn ask_for_the_time(&self) -> (Result<(), Error>, Option<SystemTime>) {
+        let date = ReplyDate::default();
+        let request = self.reads.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix).max_keys(1);
+        let sent = Box::pin(request.customize().interceptor(date.clone()).send()).await;
+        let what = || "ask for the time".to_owned();
+        let sent = sent.map(drop).map_err(|error| Failure::from(error).general(what(), &self.location));
+        (sent, date.get())
     }
 
     fn senseless(&self, what: String, reply: &'static str) -> Error {
@@ -141,7 +155,7 @@ impl Store for S3 {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match Box::pin(self.put(key, body.clone(), sha256)).await {
+            match Box::pin(self.put(key, body.clone(), sha256, true)).await {
                 Ok(()) => return Ok(()),
                 Err(failure) if failure.is_conflict() && attempt < CONFLICT_ATTEMPTS => pause(attempt).await,
                 Err(failure) => return Err(failure.on("create", key, &self.location)),
@@ -216,12 +230,31 @@ impl Store for S3 {
     }
 
     async fn now(&self) -> Result<SystemTime, Error> {
-        let what = || "ask for the time".to_owned();
-        let date = ReplyDate::default();
-        let request = self.reads.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix).max_keys(1);
-        let sent = Box::pin(request.customize().interceptor(date.clone()).send()).await;
-        sent.map_err(|error| Failure::from(error).general(what(), &self.location))?;
-        date.get().ok_or_else(|| self.senseless(what(), "the reply has no Date header"))
+        let (sent, date) = self.ask_for_the_time().await;
+        sent?;
+        date.ok_or_else(|| self.senseless("ask for the time".to_owned(), "the reply has no Date header"))
+    }
+
+    async fn clock(&self) -> Result<SystemTime, Error> {
+        match self.ask_for_the_time().await {
+            (_, Some(date)) => Ok(date),
+            (Err(error), None) => Err(error),
+            (Ok(()), None) => Err(self.senseless("ask for the time".to_owned(), "the reply has no Date header")),
+        }
+    }
+
+    async fn keeping(&self) -> Keeping {
+        keeping::of(&self.reads, &self.bucket).await
+    }
+
+    async fn replace_probe(&self, key: &Key, body: Bytes) -> Result<(), Error> {
+        if !is_probe(key) {
+            return Err(Error::config(format!("{key} is not a probe's, and nothing else is ever replaced")));
+        }
+        let sha256 = Sha256::digest(&body).into();
+        Box::pin(self.put(key, body, &sha256, false))
+            .await
+            .map_err(|failure| failure.on("replace", key, &self.location))
     }
 
     fn use_profile(&self, profile: &Profile) {

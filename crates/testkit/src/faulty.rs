@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use store::{Entry, Error, Key, Page, Prefix, Profile, Store};
+use store::{Entry, Error, Keeping, Key, Page, Prefix, Profile, Store};
 
 /// A method of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,6 +216,20 @@ impl Store for Faulty {
     async fn now(&self) -> Result<SystemTime, Error> {
         self.meet(Call::Now, "").await?;
         self.inner.now().await
+    }
+
+    async fn clock(&self) -> Result<SystemTime, Error> {
+        self.now().await
+    }
+
+    /// Passed on: nothing but `doctor` asks.
+    async fn keeping(&self) -> Keeping {
+        self.inner.keeping().await
+    }
+
+    /// Passed on: nothing but `doctor` asks.
+    async fn replace_probe(&self, key: &Key, body: Bytes) -> Result<(), Error> {
+        self.inner.replace_probe(key, body).await
     }
 
     fn use_profile(&self, profile: &Profile) {

@@ -53,6 +53,8 @@ enum Command {
     Rollback(commands::rollback::RollbackArgs),
     /// Fail when a backup is too old, or was not verified or drilled lately, and name what is overdue
     Check(commands::check::CheckArgs),
+    /// Try what jobs will need, and say what is missing: store, credential, repository, tools, servers, secrets
+    Doctor(commands::doctor::DoctorArgs),
     /// Print the completion script for a shell
     Completions(commands::completions::CompletionsArgs),
     /// Print help on a command, or on the exit codes
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
             Command::Mark(args) => commands::mark::run(args, kit).await,
             Command::Rollback(args) => commands::rollback::run(args, kit).await,
             Command::Check(args) => commands::check::run(args, kit).await,
+            Command::Doctor(args) => commands::doctor::run(args, kit).await,
             Command::Completions(args) => commands::completions::run::<Cli>(&args),
             Command::Help(args) => commands::help::run::<Cli>(&args),
         },

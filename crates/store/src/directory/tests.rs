@@ -148,3 +148,22 @@ async fn a_read_only_directory_is_denied() {
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o500)).unwrap();
     assert!(matches!(put(&Directory::new(scratch.path()), "k", b"x").await, Err(Error::Denied { .. })));
 }
+
+/// What `doctor` looks at: nothing is made where nothing is, and nothing but a probe's object is ever replaced.
+#[tokio::test]
+async fn an_examination_tries_and_leaves_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("repo");
+    assert!(matches!(crate::examine(&Directory::new(&root)).await, Err(Error::NoPlace { .. })));
+    assert!(!root.exists());
+    fs::create_dir(&root).unwrap();
+    let store = Directory::new(&root);
+    let found = crate::examine(&store).await.unwrap();
+    assert!(matches!(found.replace, Some(crate::Tried::Can)), "{:?}", found.replace);
+    assert!(matches!(found.delete, crate::Tried::Can) && found.left.is_none() && found.absent.is_ok());
+    assert!(names(store.list(&crate::Prefix::all(), None).await.unwrap()).is_empty());
+    put(&store, "chunks/a", b"x").await.unwrap();
+    let theirs = Key::parse("chunks/a").unwrap();
+    assert!(matches!(store.replace_probe(&theirs, Bytes::from_static(b"y")).await, Err(Error::Config { .. })));
+    assert_eq!(store.get(&theirs).await.unwrap(), "x");
+}

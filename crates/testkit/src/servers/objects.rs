@@ -17,6 +17,8 @@ use crate::docker::{self, Container, Images};
 pub const ACCESS_KEY: &str = "GK1095407e0000000000007e57";
 /// Its secret.
 pub const SECRET_KEY: &str = "5ec2e7a05ec2e7a05ec2e7a05ec2e7a05ec2e7a05ec2e7a05ec2e7a05ec2e7a0";
+/// What MinIO's client calls its own server.
+const ALIAS: &str = "test";
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Which server.
@@ -88,6 +90,70 @@ impl ObjectServer {
             Product::Minio => "us-east-1",
             Product::Garage => "garage",
         }
+    }
+
+    /// A fresh, empty bucket that keeps older versions; with `retention` (`COMPLIANCE 1d`) every object in it is locked.
+    /// MinIO only.
+    pub async fn create_versioned_bucket(&self, retention: Option<(&str, &str)>) -> String {
+        let name = unique_name("test", '-');
+        let place = format!("{ALIAS}/{name}");
+        match retention {
+            None => {
+                self.mc(&["mb", &place]);
+                self.mc(&["version", "enable", &place]);
+            }
+            Some((mode, length)) => {
+                self.mc(&["mb", "--with-lock", &place]);
+                self.mc(&["retention", "set", "--default", mode, length, &place]);
+            }
+        }
+        name
+    }
+
+    /// A new user that may do what this policy says, and nothing else: its access key and its secret. MinIO only.
+    pub fn user(&self, policy: &str) -> (String, String) {
+        let name = unique_name("u", '-');
+        self.try_policy(&name, policy)
+            .unwrap_or_else(|error| panic!("the server refuses the policy: {error}\n{policy}"));
+        let secret = format!("secret-of-{name}");
+        self.mc(&["admin", "user", "add", ALIAS, &name, &secret]);
+        self.mc(&["admin", "policy", "attach", ALIAS, &name, "--user", &name]);
+        (name, secret)
+    }
+
+    /// Whether the server takes a policy; what it says when it does not. MinIO only.
+    pub fn try_policy(&self, name: &str, policy: &str) -> Result<(), String> {
+        let file = format!("/tmp/{name}.json");
+        self.exec(&["sh", "-c", "printf %s \"$1\" >\"$2\"", "sh", policy, &file]);
+        self.try_mc(None, &["admin", "policy", "create", ALIAS, name, &file]).map(drop)
+    }
+
+    /// Runs MinIO's client as the administrator; the server is called `test`. MinIO only.
+    pub fn mc(&self, arguments: &[&str]) -> String {
+        self.try_mc(None, arguments).unwrap_or_else(|error| panic!("mc {}: {error}", arguments.join(" ")))
+    }
+
+    /// The same as `user` (access key, secret), or as the administrator. The error is what the client says.
+    pub fn try_mc(&self, user: Option<(&str, &str)>, arguments: &[&str]) -> Result<String, String> {
+        let (key, secret) = user.unwrap_or((ACCESS_KEY, SECRET_KEY));
+        let host = format!("MC_HOST_{ALIAS}=http://{key}:{secret}@127.0.0.1:9000");
+        self.container.exec("0", &[&["env", &host, "mc", "--quiet"], arguments].concat())
+    }
+
+    /// A plain put as `user`, which replaces what is there; `object` is a bucket and a key. MinIO only.
+    pub fn replace(&self, user: (&str, &str), object: &str, text: &str) -> Result<(), String> {
+        let file = format!("/tmp/{}", unique_name("put", '-'));
+        self.exec(&["sh", "-c", "printf %s \"$1\" >\"$2\"", "sh", text, &file]);
+        self.try_mc(Some(user), &["put", "--disable-multipart", &file, &format!("{ALIAS}/{object}")]).map(drop)
+    }
+
+    /// Whether MinIO's client is in the image; said loudly when it is not.
+    pub fn has_client(&self) -> bool {
+        let there = self.container.exec("0", &["mc", "--version"]).is_ok();
+        if !there {
+            crate::skipped("MinIO's image is without its client mc; `scripts/servers up` makes it again");
+        }
+        there
     }
 
     fn exec(&self, command: &[&str]) {

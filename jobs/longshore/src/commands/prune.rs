@@ -102,6 +102,8 @@ struct Account {
     undone: Vec<Mark>,
     #[serde(flatten)]
     pruned: Pruned,
+    /// Whether the place keeps what was deleted as older versions; null when that is not known, or nothing was deleted.
+    keeps_versions: Option<bool>,
 }
 
 /// Plans, says so, and does it.
@@ -113,6 +115,7 @@ pub async fn run(args: PruneArgs, kit: Kit) -> Result<(), Failure> {
         plan: Vec::new(),
         undone: Vec::new(),
         pruned: Pruned::default(),
+        keeps_versions: None,
     };
     if args.undo {
         account.undone = repository.undo_removals(args.name.as_ref()).await?;
@@ -142,6 +145,9 @@ pub async fn run(args: PruneArgs, kit: Kit) -> Result<(), Failure> {
         };
         account.pruned = pruned.map_err(|error| marked_all_the_same(error, &asked))?;
         account.pruned.marked += asked.len() as u64;
+        if account.pruned.swept.deleted > 0 {
+            account.keeps_versions = repository.keeps_versions().await;
+        }
     }
     kit.progress.finish();
     kit.printer.print(&account, |account| text(account, repository.location()))?;
@@ -248,7 +254,13 @@ fn text(account: &Account, location: &str) -> String {
     say(*marked, "backup", "marked for removal; `longshore prune --undo` takes that back");
     say(gone.len() as u64, "backup", "removed that an earlier run had marked");
     say(revoked.len() as u64, "silent writer", "given up");
-    say(*deleted, "object", "deleted");
+    let versions = match account.keeps_versions {
+        Some(true) => {
+            "deleted; the bucket keeps them as older versions, which take space until its own rules remove them"
+        }
+        _ => "deleted",
+    };
+    say(*deleted, "object", versions);
     say(*condemned, "object", &format!("condemned, to be deleted by a later run; not needed in all: {garbage}"));
     say(*waiting, "sweep", "waiting for the grace period or for a backup that is running");
     if *deleted == 0 && *unreferenced == 0 {
