@@ -110,3 +110,47 @@ async fn a_copy_that_was_stopped_or_killed_goes_on_and_shows_nothing_half_made()
     let target = Target::of(&db);
     offsite.restore(&target.url).run().await.success();
 }
+
+/// Objects of every kind, damaged or gone: what the second copy has brings each of them back, under new keys.
+#[tokio::test]
+async fn a_damaged_repository_is_healed_from_its_second_copy() {
+    let (db, place) = backed_up().await;
+    let offsite = Place::new().await;
+    copy(&place, &offsite).run().await.success();
+    let repair =
+        || place.job(["verify", "--repair-from", &offsite.repo, "--output", "json"]).sees(offsite.folder.path());
+    for folder in ["chunks", "lists", "manifests"] {
+        // Of lists there may be one that nothing refers to any more.
+        let most = if folder == "lists" { usize::MAX } else { 1 };
+        let damaged: Vec<_> = place.objects(folder).into_iter().take(most).collect();
+        for path in &damaged {
+            let mut bytes = std::fs::read(path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        }
+        let before: Vec<_> = damaged.iter().map(|path| std::fs::read(path).unwrap()).collect();
+        assert_failed(place.job(["verify"]).run().await, 65, "damaged");
+        let healed = repair().run().await.success().json();
+        assert_eq!(healed["repaired"].as_array().unwrap().len(), 1, "{healed}");
+        if folder != "manifests" {
+            let after: Vec<_> = damaged.iter().map(|path| std::fs::read(path).unwrap()).collect();
+            assert!(before == after, "an object was changed in place");
+            damaged.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        }
+        place.job(["verify"]).run().await.success();
+    }
+    assert!(place.listed().await[0]["verified"].is_string());
+    let target = Target::of(&db);
+    place.restore(&target.url).run().await.success();
+    // Damaged in both places: nothing is replaced, and it is said.
+    for repo in [&place, &offsite] {
+        for path in repo.objects("chunks") {
+            std::fs::write(path, b"rubbish").unwrap();
+        }
+    }
+    let manifest = std::fs::read(&place.objects("manifests")[0]).unwrap();
+    let refused = repair().run().await.expect_code(65);
+    assert!(refused.stdout.contains("cannot be repaired from"), "{}", refused.report());
+    assert_eq!(std::fs::read(&place.objects("manifests")[0]).unwrap(), manifest);
+}

@@ -11,6 +11,7 @@ pub mod list;
 pub mod mark;
 pub mod pin;
 pub mod prune;
+pub mod repair;
 pub mod rollback;
 pub mod show;
 pub mod verify;

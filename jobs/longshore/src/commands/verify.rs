@@ -3,6 +3,7 @@
 //! What was found out about each backup is recorded in the repository as evidence, for `list`, `check` and retention. A
 //! credential that may only read verifies all the same, and is told that nothing was recorded.
 
+use super::repair::{self, RepairArgs};
 use clap::Args;
 use jobkit::format::{bytes, count, counted};
 use jobkit::{Exit, Failure, Kit, RepoArgs};
@@ -28,6 +29,8 @@ pub struct VerifyArgs {
     /// Read this share of the chunks, others each time; manifests and lists are always read
     #[arg(long, value_name = "PERCENT", default_value = "100%")]
     sample: Percent,
+    #[command(flatten)]
+    repair: RepairArgs,
 }
 
 /// More than 0, at most 100.
@@ -50,6 +53,8 @@ struct Account {
     sample_percent: f64,
     #[serde(flatten)]
     verified: Verified,
+    /// Damaged backups that were healed from another repository; everything else here is from before.
+    repaired: Vec<String>,
     /// Backups whose result was recorded.
     recorded: u64,
     notes: Vec<String>,
@@ -78,8 +83,18 @@ pub async fn run(args: VerifyArgs, kit: Kit) -> Result<(), Failure> {
     };
     let mut account = conclude(&repository, verified?, args.sample.0).await;
     record(&repository, &mut account, begun.elapsed().as_secs()).await;
+    let hurt = account.verified.checked.iter().filter(|(.., whole)| !whole);
+    let hurt: Vec<(SourceName, BackupId)> = hurt.map(|(source, backup, _)| (source.clone(), *backup)).collect();
+    if let Some(second) = args.repair.open().await?.filter(|_| !hurt.is_empty()) {
+        let repaired = repair::heal(&repository, &second, &hurt, &kit).await?;
+        account.repaired = repaired.healed;
+        account.notes.extend(repaired.not_healed);
+    }
     kit.progress.finish();
     kit.printer.print(&account, |account| text(account, repository.location()))?;
+    if !hurt.is_empty() && account.repaired.len() == hurt.len() {
+        return Ok(());
+    }
     failure(&account.verified).map_or(Ok(()), Err)
 }
 
@@ -108,7 +123,7 @@ async fn conclude(repository: &Repository, mut verified: Verified, sample_percen
             }
         }
     }
-    Account { ok: verified.damaged == 0, sample_percent, verified, recorded: 0, notes }
+    Account { ok: verified.damaged == 0, sample_percent, verified, repaired: Vec::new(), recorded: 0, notes }
 }
 
 /// Writes down what was found out about each backup. That it cannot be written does not change what was found.
@@ -184,6 +199,7 @@ fn text(account: &Account, location: &str) -> String {
     if unnamed > 0 {
         out.push_str(&format!("  and {} more objects\n", count(unnamed)));
     }
+    out.extend(account.repaired.iter().map(|name| format!("  REPAIRED {name}: all of it is whole again\n")));
     out.extend(account.notes.iter().map(|note| format!("  note: {note}\n")));
     out
 }
