@@ -1,11 +1,12 @@
 //! Golden repositories: what was written once stays readable, and damage to it is named.
 //!
 //! Owns the comparison of `v1/repository` with `v1/expected.json`, by the code and by `reader.py`, which follows
-//! `docs/format.md` and knows no more. Promises that every object of the frozen repository is damaged in every way here: a bit flipped,
+//! `docs/format.md` and knows no more; `sealed.rs` does the same for the encrypted one, `broken.rs` for tampered ones. Promises that every object of the frozen repository is damaged in every way here: a bit flipped,
 //! cut short, deleted. Broken repositories are made from copies; nothing here writes into `v1`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod broken;
 mod generate;
 mod sealed;
 
@@ -231,21 +232,29 @@ async fn every_object_that_is_gone_is_missed() {
     }
 }
 
-#[test]
-fn the_reader_that_follows_the_document_names_damage_too() {
-    let whole = objects(&folder().join("v1/repository"));
-    let copy = tempfile::tempdir().unwrap();
-    for (key, bytes) in &whole {
-        let path = copy.path().join(key);
+/// Writes objects into a folder, as files.
+fn lay_out(objects: &Objects, root: &Path) {
+    for (key, bytes) in objects {
+        let path = root.join(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    let mut kinds: BTreeMap<String, String> = BTreeMap::new();
-    for key in needed(&whole) {
+}
+
+/// One object of each kind.
+fn one_of_each(keys: Vec<String>) -> BTreeMap<String, String> {
+    let mut kinds = BTreeMap::new();
+    for key in keys {
         let kind = key.split('/').next().unwrap().to_owned();
         kinds.insert(if kind == "sessions" { key.rsplit('/').next().unwrap().to_owned() } else { kind }, key);
     }
-    assert_eq!(kinds.len(), 10, "{kinds:?}");
+    kinds
+}
+
+/// Damages these objects one after the other, and asks the reader, which has no key.
+fn assert_reader_names(whole: &Objects, kinds: BTreeMap<String, String>) {
+    let copy = tempfile::tempdir().unwrap();
+    lay_out(whole, copy.path());
     for (kind, key) in kinds {
         let (path, bytes) = (copy.path().join(&key), &whole[&key]);
         let mut flipped = bytes.clone();
@@ -263,4 +272,12 @@ fn the_reader_that_follows_the_document_names_damage_too() {
             std::fs::write(&path, whole[&key].as_slice()).unwrap();
         }
     }
+}
+
+#[test]
+fn the_reader_that_follows_the_document_names_damage_too() {
+    let whole = objects(&folder().join("v1/repository"));
+    let kinds = one_of_each(needed(&whole));
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
+    assert_reader_names(&whole, kinds);
 }

@@ -5,13 +5,14 @@
 //! every object is damaged in every way without a key being held when it is found.
 
 use super::{
-    NO_KEYS, Objects, broken_copies, decode_the_rest, folder, generate, in_memory, named, needed, objects,
-    read_everything,
+    NO_KEYS, Objects, assert_reader_names, broken_copies, decode_the_rest, folder, generate, in_memory, named, needed,
+    objects, one_of_each, read_everything, reader,
 };
 use repository::{Access, BeginOptions, Error, Identity, Repository, Session, Share, WriterKey, read_all};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 /// The files of the two recipients.
@@ -68,6 +69,46 @@ async fn either_identity_reads_an_encrypted_version_1_as_it_was_written() {
     }
 }
 
+/// What `reader.py` finds with the keys in a file beside the repository.
+fn reader_json(folder: &Path, name: &str) -> Value {
+    let file = folder.join(name);
+    let output = reader(&["json", "--identity", file.to_str().unwrap()], &folder.join("repository"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_reader_that_follows_the_document_agrees_on_what_is_sealed() {
+    for name in IDENTITIES {
+        assert_eq!(reader_json(&place(), name), expected(), "{name}");
+    }
+    let (root, writer) = (place().join("repository"), place().join("nightly.writer"));
+    let writer = ["--writer", writer.to_str().unwrap()];
+    for keys in [&[][..], &writer] {
+        // Verified whole, read not at all.
+        let verified = reader(&[&["verify"], keys].concat(), &root);
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+        let read = reader(&[&["json"], keys].concat(), &root);
+        assert_eq!(read.status.code(), Some(77), "{}", String::from_utf8_lossy(&read.stdout));
+        assert!(read.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_reader_that_follows_the_document_names_sealed_damage_without_a_key() {
+    let whole = whole();
+    let kinds = one_of_each(counts(&whole));
+    assert_eq!(kinds.len(), 13, "{kinds:?}");
+    assert_reader_names(&whole, kinds);
+}
+
+/// The reader brings its own ciphers and curves: each is held against the vectors of its RFC.
+#[test]
+fn the_readers_ciphers_are_those_of_the_rfcs() {
+    let output = Command::new("python3").arg(folder().join("selftest.py")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn without_keys_an_encrypted_version_1_is_listed_and_verified_and_not_read() {
     let store = in_memory(&whole()).await;
@@ -115,6 +156,7 @@ async fn what_is_sealed_today_is_what_the_document_says() {
     for name in IDENTITIES {
         let store = in_memory(&objects(&repository)).await;
         assert_eq!(read_everything(store, &as_reader(root.path(), name)).await.unwrap(), expected);
+        assert_eq!(reader_json(root.path(), name), expected);
     }
 }
 
