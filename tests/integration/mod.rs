@@ -23,6 +23,7 @@ mod retention;
 mod road;
 mod roles;
 mod secrets;
+mod signals;
 mod special;
 mod standby;
 mod stores;

@@ -3,6 +3,7 @@
 use crate::place::{Place, Target};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use testkit::recorder::{Answer, Recorder};
 use testkit::servers::postgres;
 use testkit::{Job, Outcome};
 
@@ -124,6 +125,42 @@ async fn a_wrong_password_a_bad_url_and_a_dead_server_say_nothing_secret() {
         assert!(!on_argv.stderr.contains("h1dden"), "{}", on_argv.report());
     }
     place.assert_no_manifest();
+}
+
+/// Result file, termination log, metrics, pings and messages: of a run that goes well, and of one that is refused.
+#[tokio::test]
+async fn what_others_are_told_has_no_secret_and_their_urls_are_not_repeated() {
+    let db = postgres(15).await.create_database().await;
+    db.exec("create table t (x text); insert into t values ('c4nary')").await;
+    let place = Place::new().await;
+    let heard = Recorder::start(Answer::Status(200)).await;
+    // Behind these nobody listens: what is said about them is what may not show them.
+    let unheard = "http://c4nary:c4nary@127.0.0.1:1/c4nary?token=c4nary#c4nary";
+    let server = &db.server;
+    let right = db.url();
+    let wrong = format!("postgres://postgres:{ON_ARGV}@{}:{}/{}", server.host, server.port, db.name);
+    for (url, code) in [(right, 0), (wrong, 77)] {
+        for to in [heard.url("/h1dden"), unheard.to_owned()] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = |name: &str| folder.path().join(name).display().to_string();
+            let mut job = place.backup(&url).env("LONGSHORE_LOG", "trace").env("LONGSHORE_WEBHOOK_ON", "always");
+            for name in ["LONGSHORE_PING", "LONGSHORE_PUSH_GATEWAY", "LONGSHORE_WEBHOOK"] {
+                job = job.env(name, &to);
+            }
+            job = job.env("LONGSHORE_RESULT_FILE", file("result.json")).env("LONGSHORE_METRICS_FILE", file("m.prom"));
+            let outcome = job.env("LONGSHORE_TERMINATION_LOG", file("log")).run().await;
+            assert_silent(&outcome);
+            outcome.expect_code(code);
+            for name in ["result.json", "m.prom", "log"] {
+                let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+                assert!(!text.is_empty() && !text.contains("c4nary") && !text.contains("h1dden"), "{name}: {text}");
+            }
+        }
+    }
+    assert!(heard.requests().len() >= 8, "{:?}", heard.lines());
+    for request in heard.requests() {
+        assert!(!request.body.contains("c4nary") && !request.body.contains("h1dden"), "{request:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! The options that every command has.
 //!
-//! Owns `--output`, `--log-format`, `--quiet` and `--progress`. Flatten [`Common`] into a command's arguments. They are
+//! Owns `--output`, `--log-format`, `--quiet` and `--progress`; those of [`SignalArgs`] are among them. Flatten [`Common`] into a command's arguments. They are
 //! global: they may stand before or after a subcommand.
 
 use clap::{Args, ValueEnum};
 
 use crate::output::Output;
+use crate::signals::SignalArgs;
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -22,6 +23,9 @@ pub struct Common {
     /// Whether to show progress; auto draws bars on a terminal and logs progress elsewhere
     #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, help_heading = "Output")]
     pub progress: ProgressMode,
+    /// Whom to tell how it went
+    #[command(flatten)]
+    pub signals: SignalArgs,
 }
 
 /// `--log-format`.

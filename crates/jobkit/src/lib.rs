@@ -17,6 +17,7 @@ mod repo;
 mod run;
 mod secret;
 mod shutdown;
+mod signals;
 mod telemetry;
 mod vars;
 
@@ -32,6 +33,7 @@ pub use repo::RepoArgs;
 pub use run::{Kit, run_main, run_with};
 pub use secret::{Secret, redact_text, redact_url};
 pub use shutdown::{GRACE, Shutdown, StopSignal};
+pub use signals::{SignalArgs, Subject, WebhookOn};
 pub use telemetry::{Log, Screen};
 pub use tokio_util::sync::CancellationToken;
 pub use vars::{Parsed, Stop, Vars, env_name, parse, parse_args};

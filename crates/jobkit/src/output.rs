@@ -4,12 +4,13 @@
 //! (`| head`) is no failure. Refuses to print anything else on stdout.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFail};
@@ -28,13 +29,26 @@ pub enum Output {
 pub struct Printer {
     output: Output,
     printed: Arc<AtomicBool>,
+    /// The result once more, for those who are told of it; `None` when nobody is.
+    kept: Option<Arc<Mutex<Value>>>,
 }
 
 impl Printer {
     /// Nothing is printed yet.
     #[must_use]
     pub fn new(output: Output) -> Self {
-        Self { output, printed: Arc::default() }
+        Self { output, printed: Arc::default(), kept: None }
+    }
+
+    /// Keeps what is printed, for [`Printer::result`].
+    pub(crate) fn keeping(self) -> Self {
+        Self { kept: Some(Arc::default()), ..self }
+    }
+
+    /// What was printed, in the shape of `--output json`, when that is kept and there was anything.
+    pub(crate) fn result(&self) -> Option<Value> {
+        let kept = self.kept.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(kept).filter(|kept| !kept.is_null())
     }
 
     /// What was asked for.
@@ -49,6 +63,10 @@ impl Printer {
     /// [`Exit::Internal`] when a document was printed already or `result` cannot be JSON; [`Exit::Unavailable`] when
     /// stdout cannot be written. A broken pipe is no error.
     pub fn print<T: Serialize>(&self, result: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+        if let Some(kept) = &self.kept {
+            // What cannot be JSON is kept as nothing, and is a failure below when JSON is asked for.
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = serde_json::to_value(result).unwrap_or_default();
+        }
         let text = match self.output {
             Output::Text => with_newline(text(result)),
             Output::Json => {

@@ -9,11 +9,12 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::common::{Common, LogFormat};
+use crate::common::{Common, LogFormat, ProgressMode};
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFail};
 use crate::memory;
@@ -21,8 +22,9 @@ use crate::output::{Output, Printer, write_stdout};
 use crate::progress::Progress;
 use crate::secret::redact_text;
 use crate::shutdown::{GRACE, Shutdown};
+use crate::signals::{Begun, SignalArgs, Subject, Telling};
 use crate::telemetry::Log;
-use crate::vars::{Stop, Vars, parse_args};
+use crate::vars::{Parsed, Stop, Vars, parse};
 
 /// How long background work may go on after the job has ended.
 const LEFTOVERS: Duration = Duration::from_secs(2);
@@ -38,6 +40,8 @@ pub struct Kit {
     pub printer: Printer,
     /// The environment.
     pub vars: Vars,
+    /// Takes what the run is about.
+    pub subject: Subject,
 }
 
 /// The whole of a binary's `main`: runs `job` with this process's arguments and environment. `common` finds the
@@ -73,38 +77,93 @@ where
     C: Fn(&A) -> &Common,
     J: AsyncFnOnce(A, Kit) -> Result<(), Failure>,
 {
-    let (args, unknown): (A, _) = match parse_args(&vars, &argv) {
+    let begun = Begun::now();
+    let (args, command, unknown) = match parsed::<A>(&vars, &argv) {
         Ok(parsed) => parsed,
         Err(Stop::Print(text)) => return printed(&text),
-        Err(Stop::Failure(failure)) => {
-            // The options that say how to print this are not parsed: look for them by hand.
-            let log = Log::new(guess(&argv, &vars, "--log-format").unwrap_or(LogFormat::Auto));
-            let printer = Printer::new(guess(&argv, &vars, "--output").unwrap_or(Output::Text));
-            return ended(Err(failure), &log, &printer);
-        }
+        Err(Stop::Failure(failure)) => return not_begun::<A>(failure, &vars, &argv, begun),
     };
     let settings = common(&args).clone();
     let (log, printer) = (Log::new(settings.log_format), Printer::new(settings.output));
-    let result = log.install(&settings, &vars).and_then(|()| {
-        for name in unknown {
-            tracing::warn!(variable = name, "no option reads this variable; is its name mistyped?");
+    let installed = log.install(&settings, &vars);
+    let subject = Subject::by_hand(&command, |option| given(&argv, &vars, option));
+    let (telling, checked) = Telling::begin(&settings.signals, &command, begun, subject.clone());
+    let printer = if telling.is_wanted() { printer.keeping() } else { printer };
+    let outcome = match installed.and(checked) {
+        Err(failure) => Outcome { result: Err(failure), since_signal: None },
+        Ok(()) => {
+            for name in unknown {
+                tracing::warn!(variable = name, "no option reads this variable; is its name mistyped?");
+            }
+            let progress = Progress::new(log.progress_mode(&settings));
+            let printer = printer.clone();
+            drive(progress, async |shutdown, progress| {
+                job(args, Kit { shutdown, progress, printer, vars, subject }).await
+            })
         }
-        let progress = Progress::new(log.progress_mode(&settings));
-        let printer = printer.clone();
-        drive(progress, async |shutdown, progress| job(args, Kit { shutdown, progress, printer, vars }).await)
-    });
-    ended(result, &log, &printer)
+    };
+    ended(outcome, &log, &printer, telling)
+}
+
+/// The end of a run whose options cannot be parsed. Those that say how to print that, and whom to tell, are looked for by hand.
+fn not_begun<A: clap::Parser>(failure: Failure, vars: &Vars, argv: &[OsString], begun: Begun) -> ExitCode {
+    let given = |option: &str| given(argv, vars, option);
+    let settings = Common {
+        output: choice(given("--output")).unwrap_or(Output::Text),
+        log_format: choice(given("--log-format")).unwrap_or(LogFormat::Auto),
+        quiet: false,
+        progress: ProgressMode::Never,
+        signals: SignalArgs::by_hand(given),
+    };
+    let (log, printer) = (Log::new(settings.log_format), Printer::new(settings.output));
+    let _logs_as_well_as_it_can = log.install(&settings, vars);
+    let command = likely_command::<A>(argv);
+    // What is wrong with its own options comes second: what is wrong with the command line is the failure.
+    let (telling, _second) = Telling::begin(&settings.signals, &command, begun, Subject::by_hand(&command, given));
+    ended(Outcome { result: Err(failure), since_signal: None }, &log, &printer, telling)
+}
+
+/// Arguments, the command's name and unknown variables.
+fn parsed<A: clap::Parser>(vars: &Vars, argv: &[OsString]) -> Result<(A, String, Vec<String>), Stop> {
+    let Parsed { mut matches, unknown } = parse(A::command(), vars, argv)?;
+    let command = matches.subcommand_name().map_or_else(|| own_name::<A>(), str::to_owned);
+    let args = A::from_arg_matches_mut(&mut matches)
+        .map_err(|error| Failure::new(Exit::Usage, error.kind().to_string()).hint("see --help"))?;
+    Ok((args, command, unknown))
+}
+
+/// `backup`, of the binary `longshore-backup`.
+fn own_name<A: clap::Parser>() -> String {
+    let command = A::command();
+    command.get_name().trim_start_matches("longshore-").to_owned()
+}
+
+/// The command that is meant by arguments that cannot be parsed.
+fn likely_command<A: clap::Parser>(argv: &[OsString]) -> String {
+    let command = A::command();
+    let known = |arg: &OsString| command.get_subcommands().map(clap::Command::get_name).find(|name| arg == *name);
+    argv.iter().skip(1).find_map(known).map_or_else(|| own_name::<A>(), str::to_owned)
+}
+
+/// How a job ended.
+struct Outcome {
+    result: Result<(), Failure>,
+    /// How long ago a signal told it to stop, if one did.
+    since_signal: Option<Duration>,
 }
 
 /// Runs a job on a new runtime, under a [`Shutdown`], and turns a panic into a failure.
-fn drive(progress: Progress, job: impl AsyncFnOnce(Shutdown, Progress) -> Result<(), Failure>) -> Result<(), Failure> {
+fn drive(progress: Progress, job: impl AsyncFnOnce(Shutdown, Progress) -> Result<(), Failure>) -> Outcome {
     panic::set_hook(Box::new(log_panic));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .or_fail(Exit::Unavailable, "start the async runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime.or_fail(Exit::Unavailable, "start the async runtime") {
+        Ok(runtime) => runtime,
+        Err(failure) => return Outcome { result: Err(failure), since_signal: None },
+    };
+    let listening = OnceLock::new();
     let work = async {
         let shutdown = Shutdown::listen(GRACE).or_fail(Exit::Unavailable, "listen for signals")?;
+        let shutdown = listening.get_or_init(|| shutdown);
         // Boxed: a job's future is large, and lives on the main thread's stack otherwise.
         let job: std::pin::Pin<Box<dyn Future<Output = _>>> = Box::pin(job(shutdown.clone(), progress.clone()));
         shutdown.run(job).await
@@ -115,9 +174,10 @@ fn drive(progress: Progress, job: impl AsyncFnOnce(Shutdown, Progress) -> Result
         Ok(Err(_)) | Err(_) => progress.abandon(),
     }
     runtime.shutdown_timeout(LEFTOVERS);
-    result.unwrap_or_else(|_| {
+    let result = result.unwrap_or_else(|_| {
         Err(Failure::new(Exit::Internal, "the job panicked").hint("this is a bug; the log line above says where"))
-    })
+    });
+    Outcome { result, since_signal: listening.get().and_then(Shutdown::since_signal) }
 }
 
 /// Panics are log lines like all others, so that a log of JSON lines stays one.
@@ -132,15 +192,16 @@ fn log_panic(info: &PanicHookInfo<'_>) {
 }
 
 /// The one place where a result becomes an exit code.
-fn ended(result: Result<(), Failure>, log: &Log, printer: &Printer) -> ExitCode {
-    match result {
-        Ok(()) => Exit::Ok.code().into(),
-        Err(failure) => {
-            log.failure(&failure);
-            printer.failure(&failure);
-            failure.exit().code().into()
-        }
+fn ended(outcome: Outcome, log: &Log, printer: &Printer, telling: Telling) -> ExitCode {
+    let failure = outcome.result.err();
+    if let Some(failure) = &failure {
+        log.failure(failure);
+        printer.failure(failure);
     }
+    // Not even a bug in telling has a say in the code; the hook for panics has logged it.
+    let _told_or_logged =
+        panic::catch_unwind(AssertUnwindSafe(|| telling.end(failure.as_ref(), printer, outcome.since_signal)));
+    failure.map_or(Exit::Ok, |failure| failure.exit()).code().into()
 }
 
 /// Help and version.
@@ -151,14 +212,18 @@ fn printed(text: &str) -> ExitCode {
     }
 }
 
-/// `--name value`, `--name=value` or the option's variable, when that is one of the option's values.
-fn guess<T: ValueEnum>(argv: &[OsString], vars: &Vars, option: &str) -> Option<T> {
+/// `--name value`, `--name=value` or the option's variable, read without knowing what the command takes.
+fn given(argv: &[OsString], vars: &Vars, option: &str) -> Option<String> {
     let argv: Vec<&str> = argv.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
     let given = argv.iter().enumerate().rev().find_map(|(at, arg)| match arg.strip_prefix(option)? {
-        "" => argv.get(at + 1).copied(),
+        "" => Some(argv.get(at + 1).copied().unwrap_or_default()),
         rest => rest.strip_prefix('='),
     });
     let name = crate::vars::env_name(option.trim_start_matches('-'));
-    let set = || vars.get(&name).ok().flatten();
-    T::from_str(&given.map(str::to_owned).or_else(set)?, false).ok()
+    given.map(str::to_owned).or_else(|| vars.get(&name).ok().flatten())
+}
+
+/// One of an option's values.
+fn choice<T: ValueEnum>(given: Option<String>) -> Option<T> {
+    T::from_str(&given?, false).ok()
 }

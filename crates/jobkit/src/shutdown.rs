@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ impl fmt::Display for StopSignal {
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     token: CancellationToken,
-    first: Arc<OnceLock<StopSignal>>,
+    first: Arc<OnceLock<(StopSignal, Instant)>>,
     grace: Duration,
 }
 
@@ -75,12 +75,17 @@ impl Shutdown {
     /// The first signal, once there was one.
     #[must_use]
     pub fn signal(&self) -> Option<StopSignal> {
-        self.first.get().copied()
+        self.first.get().map(|(signal, _)| *signal)
+    }
+
+    /// How long ago the first signal came, if there was one.
+    pub(crate) fn since_signal(&self) -> Option<Duration> {
+        self.first.get().map(|(_, at)| at.elapsed())
     }
 
     /// Acts as if `signal` had arrived; false when one had before.
     pub fn stop(&self, signal: StopSignal) -> bool {
-        let is_first = self.first.set(signal).is_ok();
+        let is_first = self.first.set((signal, Instant::now())).is_ok();
         self.token.cancel();
         is_first
     }
@@ -127,6 +132,18 @@ impl Shutdown {
         let grace = format::duration(self.grace);
         Failure::new(Exit::Interrupted, format!("stopped by {by}; the job did not end within {grace} and was aborted"))
             .hint("look at what is there (longshore list) before the next run")
+    }
+}
+
+/// Ends when a signal comes; for the time after a job, when no [`Shutdown`] listens any more.
+pub(crate) async fn another_signal() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
 }
 

@@ -1,5 +1,5 @@
 //! Owns what tests of several crates share: real servers in containers, proxies that break connections on command, a
-//! store that fails on command, generated databases, and running the built job.
+//! server that writes down what it is asked, a store that fails on command, generated databases, and running the built job.
 //!
 //! Promises that a test's premise which does not hold ends that test with a message saying what to do, that everything
 //! is decided by counts and conditions (no randomness, no fixed waits), and that containers and scratch databases are
@@ -22,6 +22,7 @@ mod facts;
 pub mod faulty;
 pub mod job;
 pub mod proxy;
+pub mod recorder;
 pub mod servers;
 mod skip;
 pub mod sql;

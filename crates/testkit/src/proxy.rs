@@ -1,7 +1,7 @@
 //! Owns proxies that stand between a client and a real server and break what passes, on command: `Tcp` for database
 //! connections, `S3` for object stores. Both listen on 127.0.0.1 and run apart from the test's own runtime.
 
-mod http;
+pub(crate) mod http;
 mod s3;
 mod tcp;
 

@@ -35,6 +35,12 @@ pub async fn run(args: BackupArgs, kit: Kit) -> Result<(), Failure> {
         true => None,
         false => Some(source_name(args.name.as_deref(), address.database())?),
     };
+    if let Some(name) = &name {
+        kit.subject.source(name);
+    }
+    if !args.filter().is_empty() {
+        kit.subject.part();
+    }
     kit.progress.stage("open the repository");
     let repository = args.repo.open().await?;
     match name {

@@ -24,6 +24,7 @@ pub async fn drill(args: DrillArgs, kit: Kit) -> Result<(), Failure> {
     let begun = Instant::now();
     let address = Address::parse(args.target.expose(), args.target_password.as_ref().map(Secret::expose))?;
     let selector = args.from.parse::<Selector>().map_err(Failure::from)?;
+    kit.subject.source(&selector.source);
     if args.random && selector.backup.is_some() {
         return Err(Failure::new(Exit::Usage, "--random is given together with a certain backup")
             .hint("name the source alone, or leave --random out"));

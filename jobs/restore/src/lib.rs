@@ -32,6 +32,7 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
     let begun = Instant::now();
     let address = Address::parse(args.target.expose(), args.target_password.as_ref().map(Secret::expose))?;
     let selector = args.from.parse::<repository::Selector>().map_err(Failure::from)?;
+    kit.subject.source(&selector.source);
     let part = args.part()?;
     let before_publish = scripts::read(&args.before_swap)?;
     kit.progress.stage("open the repository");

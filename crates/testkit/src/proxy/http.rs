@@ -10,14 +10,14 @@ const BUFFER: usize = 16 << 10;
 
 /// The first line and the headers of a message, with the empty line, as they came.
 #[derive(Clone, Debug)]
-pub(super) struct Head {
+pub(crate) struct Head {
     pub raw: Vec<u8>,
     text: String,
 }
 
 /// How the body behind a head is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     None,
     Length(u64),
     Chunked,
@@ -61,7 +61,7 @@ impl Head {
 }
 
 /// Reads a head; `None` when the other side closed before its first byte.
-pub(super) async fn read_head(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Head>> {
+pub(crate) async fn read_head(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Head>> {
     let mut raw = Vec::new();
     loop {
         let start = raw.len();

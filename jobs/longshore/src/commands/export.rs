@@ -60,6 +60,7 @@ struct Report {
 pub async fn run(args: ExportArgs, kit: Kit) -> Result<(), Failure> {
     let begun = Instant::now();
     let selector = args.from.parse::<repository::Selector>().map_err(Failure::from)?;
+    kit.subject.source(&selector.source);
     let folder = Folder::begin(&args.to)?;
     let stopped = kit.shutdown.token().clone();
     let written = stopped.run_until_cancelled(write(&args, &kit, &selector, &folder)).await;

@@ -61,6 +61,9 @@ pub async fn run(args: VerifyArgs, kit: Kit) -> Result<(), Failure> {
     let repository = args.repo.open().await?;
     kit.progress.stage("read the manifests");
     let backups = chosen(&args, &repository).await?;
+    if let (true, Some((source, _))) = (args.name.is_some() || args.backup.is_some(), backups.first()) {
+        kit.subject.source(source);
+    }
     if backups.is_empty() {
         return Err(Failure::new(Exit::NoInput, format!("there is no backup in {}", repository.location())));
     }
