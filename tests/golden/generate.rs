@@ -2,11 +2,16 @@
 //!
 //! Owns what a golden repository holds: small tables in one bundle, a table in many chunks, rows longer than a chunk, empty
 //! tables, several lists, two backups that share chunks, a second source whose name begins like the first's, a tombstone, a
-//! session without end, one that was interrupted, a sweep's decision. Promises to return what was put in, computed from the
-//! rows and not from the repository. Run it with `cargo run -p longshore-repository --example golden -- <folder>`.
+//! session without end, one that was interrupted, a sweep's decision. The encrypted one has two recipients and lists of signers,
+//! too: two backups are a writer's, the third is signed by the root; it leaves out the rows longer than a chunk. Promises to
+//! return what was put in, computed from the rows and not from the repository. Run it with
+//! `cargo run -p longshore-repository --example golden -- <folder> [sealed]`.
 
 use engine::{Digest, row_hash};
-use repository::{BeginOptions, Commit, Hash, Manifest, Repository, SegmentRecord, Session, Sizes, SourceName};
+use repository::{
+    Access, BeginOptions, Commit, Evidence, EvidenceKind, Hash, Identity, Manifest, Outcome, Repository, SegmentRecord,
+    Session, Sizes, SourceName,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,22 +29,76 @@ struct Table {
     segments: Vec<(u64, &'static str, Vec<Vec<u8>>)>,
 }
 
+/// Files beside an encrypted repository: name and text.
+pub type KeyFiles = Vec<(&'static str, String)>;
+
 /// Makes a repository in `root`, which is a folder without one, and returns what it must be found to hold.
 pub async fn generate(root: &Path) -> Result<Value, Failure> {
     let store: Arc<dyn Store> = Arc::new(Directory::new(root));
     let repository = Repository::init(Arc::clone(&store), SIZES, &[]).await?;
+    fill(&repository, &repository, store.as_ref(), tables()).await
+}
+
+/// Makes an encrypted one, with new keys. Returns them, too: they are for this repository alone.
+pub async fn generate_sealed(root: &Path) -> Result<(Value, KeyFiles), Failure> {
+    let store: Arc<dyn Store> = Arc::new(Directory::new(root));
+    let (ops, safe) = (Identity::generate(), Identity::generate());
+    let root = Repository::init(Arc::clone(&store), SIZES, &[ops.recipient(), safe.recipient()]).await?;
+    let nightly = root.add_writer("nightly").await?.key;
+    root.add_writer("former").await?;
+    root.remove_writer("former").await?;
+    let access = Access { writer: Some(nightly.clone()), ..Access::default() };
+    let writer = Repository::open_with(Arc::clone(&store), &access).await?;
     let mut tables = tables();
-    let mut backups = vec![back_up(&repository, "app", &tables, 3).await?];
+    tables.retain(|table| table.name != "public.long_rows");
+    let expected = fill(&writer, &root, store.as_ref(), tables).await?;
+    let backup = expected["backups"][0]["backup"].as_str().and_then(|id| id.parse().ok()).ok_or("no backup")?;
+    let evidence = Evidence {
+        source: "app".parse()?,
+        backup,
+        kind: EvidenceKind::Verify,
+        at: root.now().await?,
+        outcome: Outcome::Good,
+        share: Evidence::ALL.to_owned(),
+        program: "longshore golden generator".to_owned(),
+        seconds: 1,
+        server_version: None,
+        rows: None,
+        proof: None,
+    };
+    root.put_evidence(&evidence).await?;
+    let identity = |identity: &Identity| {
+        let (recipient, secret) = (identity.recipient(), identity.expose());
+        format!("# for tests: opens the golden repository beside it, and nothing else\n# {recipient}\n{}\n", *secret)
+    };
+    let fingerprint = root.fingerprint().ok_or("it is not encrypted")?;
+    let files = vec![
+        ("ops.identity", identity(&ops)),
+        ("safe.identity", identity(&safe)),
+        ("nightly.writer", format!("{}\n", *nightly.expose())),
+        ("fingerprint", format!("{fingerprint}\n")),
+    ];
+    Ok((expected, files))
+}
+
+/// Everything that is in both; `owner` makes the second source's backup, `writer` the others.
+async fn fill(
+    writer: &Repository,
+    owner: &Repository,
+    store: &dyn Store,
+    mut tables: Vec<Table>,
+) -> Result<Value, Failure> {
+    let mut backups = vec![back_up(writer, "app", &tables, 3).await?];
     if let Some(row) = tables.iter_mut().find(|t| t.name == "public.events").and_then(|t| t.segments[0].2.get_mut(50)) {
         *row = b"50\tthis row was changed between the two backups\t\\N".to_vec();
     }
-    backups.push(back_up(&repository, "app", &tables, 3).await?);
+    backups.push(back_up(writer, "app", &tables, 3).await?);
     tables.retain(|table| table.name.contains("lookup"));
-    backups.push(back_up(&repository, "app2", &tables, 19).await?);
-    let orphan = stored_and_interrupted(&repository).await?;
-    let tombstone = revoked(&repository, store.as_ref()).await?;
-    put(store.as_ref(), "gc/01K00000000000000000000000/condemned", 9, &json!({ "objects": [orphan] })).await?;
-    Ok(json!({ "format": 1, "repository": repository.config().id, "backups": backups, "tombstones": [tombstone] }))
+    backups.push(back_up(owner, "app2", &tables, 19).await?);
+    let orphan = stored_and_interrupted(writer).await?;
+    let tombstone = revoked(writer, store).await?;
+    put(store, "gc/01K00000000000000000000000/condemned", 9, &json!({ "objects": [orphan] })).await?;
+    Ok(json!({ "format": 1, "repository": writer.config().id, "backups": backups, "tombstones": [tombstone] }))
 }
 
 fn tables() -> Vec<Table> {

@@ -1,15 +1,17 @@
 //! Golden repositories: what was written once stays readable, and damage to it is named.
 //!
 //! Owns the comparison of `v1/repository` with `v1/expected.json`, by the code and by `reader.py`, which follows
-//! `docs/format.md` and knows no more. Promises that every object of the frozen repository is damaged in every way here: a bit flipped,
+//! `docs/format.md` and knows no more; `sealed.rs` does the same for the encrypted one, `broken.rs` for tampered ones. Promises that every object of the frozen repository is damaged in every way here: a bit flipped,
 //! cut short, deleted. Broken repositories are made from copies; nothing here writes into `v1`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod broken;
 mod generate;
+mod sealed;
 
 use engine::{Digest, row_hash};
-use repository::{Error, Frame, FrameKind, Hash, Manifest, Repository, read_all};
+use repository::{Access, Error, Frame, FrameKind, Hash, Manifest, Repository, read_all};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use std::sync::Arc;
 use store::{Key, Memory, Prefix, Store};
 
 type Objects = BTreeMap<String, Vec<u8>>;
+
+const NO_KEYS: Access = Access { identities: Vec::new(), writer: None, pinned: None };
 
 fn folder() -> PathBuf {
     let ancestors = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
@@ -53,8 +57,8 @@ async fn in_memory(objects: &Objects) -> Arc<dyn Store> {
 }
 
 /// Reads all that a repository holds, in the shape of `expected.json`; what no backup needs is decoded at least.
-async fn read_everything(store: Arc<dyn Store>) -> Result<Value, Error> {
-    let repository = Repository::open(Arc::clone(&store)).await?;
+async fn read_everything(store: Arc<dyn Store>, access: &Access) -> Result<Value, Error> {
+    let repository = Repository::open_with(Arc::clone(&store), access).await?;
     let manifests = repository.backups(None).await?;
     let mut backups = Vec::new();
     for manifest in &manifests {
@@ -63,13 +67,19 @@ async fn read_everything(store: Arc<dyn Store>) -> Result<Value, Error> {
     let is_backup = |id| manifests.iter().any(|manifest| manifest.header.backup == id);
     let keys = repository.backup_ids(None).await?.into_iter().filter(|(_, id)| !is_backup(*id));
     let tombstones: Vec<String> = keys.map(|(source, id)| format!("manifests/{source}/{id}")).collect();
-    for folder in ["hints/", "sessions/", "gc/"] {
+    decode_the_rest(store.as_ref()).await?;
+    Ok(json!({ "format": 1, "repository": repository.config().id, "backups": backups, "tombstones": tombstones }))
+}
+
+/// Decodes what no backup needs.
+async fn decode_the_rest(store: &dyn Store) -> Result<(), Error> {
+    for folder in ["hints/", "sessions/", "gc/", "evidence/"] {
         for entry in store.list(&Prefix::parse(folder).unwrap(), None).await.unwrap().entries {
             let frame = Frame::decode(&store.get(&entry.key).await.unwrap(), entry.key.as_str())?;
             assert_eq!(Some(frame.kind), kind_at(entry.key.as_str()), "{}", entry.key);
         }
     }
-    Ok(json!({ "format": 1, "repository": repository.config().id, "backups": backups, "tombstones": tombstones }))
+    Ok(())
 }
 
 fn kind_at(key: &str) -> Option<FrameKind> {
@@ -80,6 +90,7 @@ fn kind_at(key: &str) -> Option<FrameKind> {
         "condemned" => FrameKind::Condemned,
         _ if name.starts_with("beat-") => FrameKind::Beat,
         _ if key.starts_with("hints/") => FrameKind::Hints,
+        _ if key.starts_with("evidence/") => FrameKind::Evidence,
         _ => return None,
     })
 }
@@ -133,7 +144,7 @@ fn reader_json(root: &Path) -> Value {
 #[tokio::test]
 async fn the_code_reads_version_1_as_it_was_written() {
     let store = in_memory(&objects(&folder().join("v1/repository"))).await;
-    assert_eq!(read_everything(store).await.unwrap(), expected());
+    assert_eq!(read_everything(store, &NO_KEYS).await.unwrap(), expected());
 }
 
 #[test]
@@ -152,7 +163,7 @@ async fn what_is_written_today_is_what_the_document_says() {
     let root = tempfile::tempdir().unwrap();
     let expected = generate::generate(root.path()).await.unwrap();
     assert_eq!(reader_json(root.path()), expected);
-    assert_eq!(read_everything(in_memory(&objects(root.path())).await).await.unwrap(), expected);
+    assert_eq!(read_everything(in_memory(&objects(root.path())).await, &NO_KEYS).await.unwrap(), expected);
 }
 
 /// Objects that something reads: all but the chunk that no backup holds, which a sweep has condemned.
@@ -172,26 +183,30 @@ fn named(error: &Error) -> Option<&str> {
     }
 }
 
+/// An object that was damaged in many ways, and how.
+fn broken_copies(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut broken = Vec::new();
+    // The header byte by byte; then evenly through the object, its last byte included.
+    let spread = (0..=20).map(|n| (bytes.len() - 1) * n / 20);
+    for at in (0..48.min(bytes.len())).step_by(3).chain([4, 5, 6, 7]).chain(spread) {
+        let mut flipped = bytes.to_vec();
+        flipped[at] ^= 1 << (at % 8);
+        broken.push((format!("bit {} of byte {at} flipped", at % 8), flipped));
+    }
+    for len in [0, 1, 47, 48, bytes.len() / 2, bytes.len() - 1] {
+        broken.push((format!("cut to {len} bytes"), bytes[..len.min(bytes.len() - 1)].to_vec()));
+    }
+    broken
+}
+
 #[tokio::test]
 async fn every_flipped_bit_and_every_cut_is_found_and_named() {
     let whole = objects(&folder().join("v1/repository"));
     for key in needed(&whole) {
-        let bytes = &whole[&key];
-        let mut broken = Vec::new();
-        // The header byte by byte; then evenly through the object, its last byte included.
-        let spread = (0..=20).map(|n| (bytes.len() - 1) * n / 20);
-        for at in (0..48.min(bytes.len())).step_by(3).chain([4, 5, 6, 7]).chain(spread) {
-            let mut flipped = bytes.clone();
-            flipped[at] ^= 1 << (at % 8);
-            broken.push((format!("bit {} of byte {at} flipped", at % 8), flipped));
-        }
-        for len in [0, 1, 47, 48, bytes.len() / 2, bytes.len() - 1] {
-            broken.push((format!("cut to {len} bytes"), bytes[..len.min(bytes.len() - 1)].to_vec()));
-        }
         let mut objects = whole.clone();
-        for (how, bytes) in broken {
+        for (how, bytes) in broken_copies(&whole[&key]) {
             objects.insert(key.clone(), bytes);
-            let error = read_everything(in_memory(&objects).await).await.expect_err(&format!("{key}: {how}"));
+            let error = read_everything(in_memory(&objects).await, &NO_KEYS).await.expect_err(&format!("{key}: {how}"));
             assert_eq!(named(&error), Some(key.as_str()), "{how}: {error}");
         }
     }
@@ -203,7 +218,7 @@ async fn every_object_that_is_gone_is_missed() {
     for key in needed(&whole) {
         let mut objects = whole.clone();
         objects.remove(&key);
-        let found = read_everything(in_memory(&objects).await).await;
+        let found = read_everything(in_memory(&objects).await, &NO_KEYS).await;
         match key.split('/').next().unwrap() {
             "chunks" | "lists" => match found {
                 Err(Error::Missing { object, .. }) => assert_eq!(object, key),
@@ -217,21 +232,29 @@ async fn every_object_that_is_gone_is_missed() {
     }
 }
 
-#[test]
-fn the_reader_that_follows_the_document_names_damage_too() {
-    let whole = objects(&folder().join("v1/repository"));
-    let copy = tempfile::tempdir().unwrap();
-    for (key, bytes) in &whole {
-        let path = copy.path().join(key);
+/// Writes objects into a folder, as files.
+fn lay_out(objects: &Objects, root: &Path) {
+    for (key, bytes) in objects {
+        let path = root.join(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    let mut kinds: BTreeMap<String, String> = BTreeMap::new();
-    for key in needed(&whole) {
+}
+
+/// One object of each kind.
+fn one_of_each(keys: Vec<String>) -> BTreeMap<String, String> {
+    let mut kinds = BTreeMap::new();
+    for key in keys {
         let kind = key.split('/').next().unwrap().to_owned();
         kinds.insert(if kind == "sessions" { key.rsplit('/').next().unwrap().to_owned() } else { kind }, key);
     }
-    assert_eq!(kinds.len(), 10, "{kinds:?}");
+    kinds
+}
+
+/// Damages these objects one after the other, and asks the reader, which has no key.
+fn assert_reader_names(whole: &Objects, kinds: BTreeMap<String, String>) {
+    let copy = tempfile::tempdir().unwrap();
+    lay_out(whole, copy.path());
     for (kind, key) in kinds {
         let (path, bytes) = (copy.path().join(&key), &whole[&key]);
         let mut flipped = bytes.clone();
@@ -249,4 +272,12 @@ fn the_reader_that_follows_the_document_names_damage_too() {
             std::fs::write(&path, whole[&key].as_slice()).unwrap();
         }
     }
+}
+
+#[test]
+fn the_reader_that_follows_the_document_names_damage_too() {
+    let whole = objects(&folder().join("v1/repository"));
+    let kinds = one_of_each(needed(&whole));
+    assert_eq!(kinds.len(), 10, "{kinds:?}");
+    assert_reader_names(&whole, kinds);
 }

@@ -1,89 +1,47 @@
 #!/usr/bin/env python3
 """A reader of repositories of format 1 that follows docs/format.md and knows no more. Python 3 and the `zstd` program.
 
+    reader.py <command> <folder> … [--identity <file>] [--writer <file>]
+
     reader.py list <folder>                          backups and tombstones
-    reader.py verify <folder>                        reads and checks everything
+    reader.py verify <folder>                        reads and checks everything that the keys open; the stored bytes at least
     reader.py json <folder>                          the same, and says what it found as JSON
     reader.py extract <folder> <source>@<id> <stream>  the rows of one stream, as COPY's text
 
-Exit status: 0; 65 when an object is damaged or missing (its key is the first word on stderr); 64 when called wrongly.
+Exit status: 0; 65 when an object is damaged, missing or of another version (its key is the first word on stderr); 77 when a key
+is wanted or something is signed by nobody known; 64 when called wrongly.
 """
 
-import hashlib
 import json
 import os
 import re
-import struct
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
+from frames import KINDS, Damage, Frame, Refused, parse, parse_text, sha256  # noqa: E402
+from sealed import Keys  # noqa: E402
 from xxh3 import xxh3_128  # noqa: E402
 
 ULID = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
-KINDS = dict(zip("chunk list manifest tombstone start beat end hints condemned waits-for".split(), range(1, 11)))
-MOST_PLAIN = 1 << 30
-
-
-class Damage(Exception):
-    def __init__(self, key, what):
-        super().__init__(f"{key} {what}")
-
-
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def parse(key, data):
-    try:
-        return json.loads(data.decode())
-    except ValueError as error:
-        raise Damage(key, f"is damaged: {error}") from None
-
-
-def unzstd(key, stored):
-    done = subprocess.run(["zstd", "-q", "-d", "-c"], input=stored, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if done.returncode != 0:
-        raise Damage(key, "is damaged: it does not decompress")
-    return done.stdout
-
-
-class Frame:
-    """A decoded frame that fills `data`."""
-
-    def __init__(self, key, data, *kinds):
-        def refuse(what):
-            raise Damage(key, f"is damaged: {what}")
-        if len(data) < 48 or data[:4] != b"LSHR":
-            refuse("it does not begin like a frame")
-        version, self.kind, codec, seal = data[4:8]
-        if version != 1 or seal != 0:
-            raise Damage(key, f"cannot be read: version {version}, seal {seal}")
-        if self.kind not in [KINDS[kind] for kind in kinds]:
-            refuse(f"kind {self.kind} does not belong there")
-        plain_a, a, plain_b, b = struct.unpack("<IIQQ", data[24:48])
-        chunk = self.kind == KINDS["chunk"]
-        if 48 + a + b + (0 if chunk else 32) != len(data) or max(plain_a, plain_b) > MOST_PLAIN:
-            refuse("its length is not what its header says")
-        if not chunk and hashlib.sha256(data[:-32]).digest() != data[-32:]:
-            refuse("its hash does not match")
-        if codec > 1:
-            refuse(f"unknown codec {codec}")
-        sections = [data[48:48 + a], data[48 + a:48 + a + b]]
-        if codec:
-            sections = [unzstd(key, section) if section else b"" for section in sections]
-        if list(map(len, sections)) != [plain_a, plain_b]:
-            refuse("a section has another length than its header says")
-        self.open, self.closed = sections
 
 
 class Repository:
-    def __init__(self, root):
+    def __init__(self, root, identity=None, writer=None):
         self.root = root
         self.config = self.text("repository.json")
         if self.config["format"] != 1:
-            raise Damage("repository.json", f"has format {self.config['format']}")
+            raise Damage("repository.json", f"cannot be read: it has format {self.config['format']}")
+        self.held = Keys(self, identity, writer)
+
+    def frame(self, key, *kinds):
+        return Frame(key, self.get(key, "the listing"), self.held, *kinds)
+
+    def wrapped(self, key):
+        value = self.text(key)
+        if key != f"keys/{value['recipient']}":
+            raise Damage(key, f"is damaged: it is wrapped for {value['recipient']}")
+        return value
 
     def get(self, key, needed_by):
         try:
@@ -93,14 +51,7 @@ class Repository:
             raise Damage(key, f"is missing, and {needed_by} needs it") from None
 
     def text(self, key):
-        data = self.get(key, "the repository")
-        value = parse(key, data)
-        stated = value.get("sha256") if isinstance(value, dict) else None
-        if not isinstance(stated, str) or not re.fullmatch("[0-9a-f]{64}", stated):
-            raise Damage(key, "is damaged: it does not carry its hash")
-        if sha256(data.replace(stated.encode(), b"0" * 64)) != stated:
-            raise Damage(key, "is damaged: its hash does not match")
-        return value
+        return parse_text(key, self.get(key, "the repository"))
 
     def keys(self, folder, pattern):
         found = []
@@ -110,17 +61,18 @@ class Repository:
 
     def manifests(self):  # key, and manifest or None for a tombstone
         for key in self.keys("manifests", rf"manifests/[a-z0-9][a-z0-9._-]{{0,62}}/{ULID}"):
-            frame = Frame(key, self.get(key, "the listing"), "manifest", "tombstone")
+            frame = self.frame(key, "manifest", "tombstone")
             if frame.kind == KINDS["tombstone"]:
                 yield key, None
                 continue
+            self.held.believe(key, frame)
             manifest = parse(key, frame.open)
             if manifest["format"] != 1:
-                raise Damage(key, f"has format {manifest['format']}")
+                raise Damage(key, f"cannot be read: it has format {manifest['format']}")
             place = f"manifests/{manifest['source']}/{manifest['backup']}"
             if manifest["repository"] != self.config["id"] or place != key:
                 raise Damage(key, "is damaged: it is another backup's manifest")
-            manifest["about"] = parse(key, frame.closed)
+            manifest["about"] = None if frame.closed is None else parse(key, frame.closed)
             yield key, manifest
 
     def follow(self, ref, kind, needed_by):
@@ -131,20 +83,27 @@ class Repository:
         data = self.get(key, needed_by)[ref["offset"]:ref["offset"] + ref["stored_len"]]
         if len(data) != ref["stored_len"] or sha256(data) != ref["stored_sha256"]:
             raise Damage(key, f"is damaged: the bytes at {ref['offset']} are not those that were stored")
-        frame = Frame(key, data, kind)
-        plain = frame.closed if kind == "chunk" else frame.open + frame.closed
-        if len(plain) != ref["plain_len"] or sha256(plain) != ref["id"]:
+        frame = Frame(key, data, self.held, kind)
+        found = None if frame.closed is None else self.held.id_of(frame.open + frame.closed)
+        if len(frame.open) + frame.closed_len != ref["plain_len"] or found not in (None, ref["id"]):
             raise Damage(key, f"is damaged: its content is not {ref['id']}")
         return key, frame
 
+    def read(self, ref, kind, needed_by):
+        """The same, opened."""
+        key, frame = self.follow(ref, kind, needed_by)
+        if frame.closed is None:
+            raise Refused(key, "is refused: it is sealed, and no identity was given")
+        return key, frame
+
     def join(self, refs, needed_by):
-        return b"".join(self.follow(ref, "chunk", needed_by)[1].closed for ref in refs)
+        return b"".join(self.read(ref, "chunk", needed_by)[1].closed for ref in refs)
 
     def segments(self, key, manifest):
         """Every segment with its refs, in order; all that lists promise is checked."""
         last = None
         for ref in manifest["lists"]:
-            place, frame = self.follow(ref, "list", key)
+            place, frame = self.read(ref, "list", key)
             refs, used = parse(place, frame.open)["refs"], 0
             for segment in parse(place, frame.closed)["segments"]:
                 first, number = segment["refs"]
@@ -158,6 +117,24 @@ class Repository:
                 yield place, segment, own
             if used != len(refs):
                 raise Damage(place, "is damaged: it has refs of no segment")
+
+
+def check_totals(key, manifest, found):
+    for name, value in found.items():
+        if manifest["totals"][name] != value:
+            raise Damage(key, f"is damaged: it counts {manifest['totals'][name]} {name}, and there are {value}")
+
+
+def verify_stored(repository, key, manifest):
+    """Compares the stored bytes of a backup that cannot be opened."""
+    refs = [ref for document in manifest["documents"] for ref in document["refs"]]
+    for ref in manifest["lists"]:
+        place, frame = repository.follow(ref, "list", key)
+        refs += parse(place, frame.open)["refs"]
+    for ref in refs:
+        repository.follow(ref, "chunk", key)
+    check_totals(key, manifest, {"chunks": len(refs), "stored_bytes": sum(ref["stored_len"] for ref in refs)})
+    return {"source": manifest["source"], "backup": manifest["backup"], "rows": manifest["totals"]["rows"]}
 
 
 def digest(data):
@@ -186,9 +163,7 @@ def read_backup(repository, key, manifest):
     rows, size = (sum(len(s["data"]) if what else s["rows"] for s in streams.values()) for what in (False, True))
     found = {"streams": len(streams), "segments": count, "rows": rows, "bytes": size, "chunks": len(chunks),
              "stored_bytes": sum(ref["stored_len"] for ref in chunks)}
-    for name, value in found.items():
-        if manifest["totals"][name] != value:
-            raise Damage(key, f"is damaged: it counts {manifest['totals'][name]} {name}, and there are {value}")
+    check_totals(key, manifest, found)
     return {
         "source": manifest["source"], "backup": manifest["backup"], "about": manifest["about"], "rows": found["rows"],
         "streams": {name: {"rows": s["rows"], "bytes": len(s["data"]), "sha256": sha256(s["data"]),
@@ -197,37 +172,62 @@ def read_backup(repository, key, manifest):
     }
 
 
-def read_all(repository):  # backups, and the objects that no backup needs
-    backups, tombstones = [], []
+def read_all(repository, one):  # each backup by `one`, and the objects that no backup needs
+    backups, tombstones, held = [], [], repository.held
     for key, manifest in repository.manifests():
         if manifest is None:
             tombstones.append(key)
         else:
-            backups.append(read_backup(repository, key, manifest))
+            backups.append(one(repository, key, manifest))
     for key in repository.keys("settings", r"settings/\d+"):
         repository.text(key)
+    wrapped = repository.keys("keys", r"keys/age1[^/]+")
+    if held.encryption is not None and not wrapped:
+        raise Damage("keys/", "is damaged: no wrapped key is left")
+    for key in wrapped:
+        repository.wrapped(key)
     for key in repository.keys("hints", r"hints/.*"):
-        parse(key, Frame(key, repository.get(key, "the listing"), "hints").closed)
+        hints = repository.frame(key, "hints")
+        if hints.closed is not None:
+            parse(key, hints.closed)
+    for key in repository.keys("evidence", rf"evidence/{ULID}/{ULID}-[a-z]+-[a-z]+"):
+        parse(key, repository.frame(key, "evidence").open)
     for folder in ("sessions", "gc"):
         for key in repository.keys(folder, rf"{folder}/{ULID}/(start|beat-\d+|end|condemned|waits-for)"):
             kind = re.sub(r"-\d+$", "", key.split("/")[2])
-            parse(key, Frame(key, repository.get(key, "the listing"), kind).open)
+            frame = repository.frame(key, kind)
+            if kind in ("start", "beat"):
+                held.believe(key, frame)
+            parse(key, frame.open)
     return {"format": 1, "repository": repository.config["id"], "backups": backups, "tombstones": tombstones}
 
 
+def options(arguments):
+    """Takes `--identity <file>` and `--writer <file>` out of the arguments."""
+    found = {}
+    for name in ("identity", "writer"):
+        if f"--{name}" in arguments:
+            at = arguments.index(f"--{name}")
+            found[name] = arguments[at + 1]
+            del arguments[at:at + 2]
+    return found
+
+
 def main(arguments):
+    given = options(arguments)
     command, folder, rest = arguments[0], arguments[1], arguments[2:]
-    repository = Repository(folder)
+    repository = Repository(folder, **given)
     if command == "list" and not rest:
         for key, manifest in repository.manifests():
             print(key, "revoked" if manifest is None else f"{manifest['started']} {manifest['totals']['rows']} rows")
     elif command == "verify" and not rest:
-        for backup in read_all(repository)["backups"]:
-            print(f"{backup['source']}@{backup['backup']}")
-            for name, stream in backup["streams"].items():
+        blind = repository.held.encryption is not None and repository.held.private is None
+        for backup in read_all(repository, verify_stored if blind else read_backup)["backups"]:
+            print(f"{backup['source']}@{backup['backup']}: {backup['rows']} rows")
+            for name, stream in backup.get("streams", {}).items():
                 print(f"  {name}: {stream['rows']} rows, digest {stream['digest']} holds")
     elif command == "json" and not rest:
-        print(json.dumps(read_all(repository)))
+        print(json.dumps(read_all(repository, read_backup)))
     elif command == "extract" and len(rest) == 2:
         wanted = "manifests/" + rest[0].replace("@", "/")
         for key, manifest in repository.manifests():
@@ -244,7 +244,7 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except Damage as damage:
         print(damage, file=sys.stderr)
-        sys.exit(65)
+        sys.exit(damage.status)
     except IndexError:
         print(__doc__, file=sys.stderr)
         sys.exit(64)

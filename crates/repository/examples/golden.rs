@@ -1,4 +1,5 @@
-//! Makes a golden repository: `golden <folder>` writes `<folder>/repository` and `<folder>/expected.json`.
+//! Makes a golden repository: `golden <folder> [sealed]` writes `<folder>/repository` and `<folder>/expected.json`, and beside them
+//! the keys of an encrypted one, which no other repository has.
 //!
 //! Run by hand when a format is new; a golden repository that stands is never written again.
 
@@ -16,7 +17,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         return Err(format!("{} is there already; golden repositories are not replaced", root.display()).into());
     }
     std::fs::create_dir_all(&root)?;
-    let expected = generate::generate(&root).await?;
+    let (expected, keys) = match std::env::args().nth(2).as_deref() {
+        Some("sealed") => generate::generate_sealed(&root).await?,
+        Some(other) => return Err(format!("{other:?} is no kind of repository").into()),
+        None => (generate::generate(&root).await?, Vec::new()),
+    };
+    for (name, text) in keys {
+        std::fs::write(folder.join(name), text)?;
+    }
     std::fs::write(folder.join("expected.json"), format!("{}\n", serde_json::to_string_pretty(&expected)?))?;
     Ok(())
 }

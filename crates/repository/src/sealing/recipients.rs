@@ -115,8 +115,7 @@ pub(crate) async fn unwrap(store: &dyn Store, identities: &[Identity]) -> Result
             Err(source) => return Err(Error::Store { what: format!("read {key}"), source }),
         };
         let damaged = |what: String| Error::damaged(key.as_str(), what);
-        let wrapped: Wrapped =
-            serde_json::from_value(from_text(&bytes, key.as_str())?).map_err(|e| damaged(e.to_string()))?;
+        let wrapped = parse(&bytes, &key)?;
         let plain =
             Zeroizing::new(age::decrypt(&identity.0, wrapped.age.as_bytes()).map_err(|e| damaged(e.to_string()))?);
         return Secrets::from_text(&plain).map(Some).map_err(|()| damaged("it does not hold keys".to_owned()));
@@ -124,7 +123,35 @@ pub(crate) async fn unwrap(store: &dyn Store, identities: &[Identity]) -> Result
     Ok(None)
 }
 
+fn parse(bytes: &[u8], key: &store::Key) -> Result<Wrapped, Error> {
+    let damaged = |what: String| Error::damaged(key.as_str(), what);
+    let wrapped: Wrapped =
+        serde_json::from_value(from_text(bytes, key.as_str())?).map_err(|e| damaged(e.to_string()))?;
+    if keys::parse_wrapped(key) != Some(wrapped.recipient.as_str()) {
+        return Err(damaged(format!("it is wrapped for {}", wrapped.recipient)));
+    }
+    Ok(wrapped)
+}
+
 impl Repository {
+    /// What is wrong with the wrapped keys, one error per object. Each carries its hash: no key is needed to look.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn damaged_wraps(&self) -> Result<Vec<Error>, Error> {
+        let (recipients, mut wrong) = (self.recipients().await?, Vec::new());
+        for recipient in &recipients {
+            let key = keys::wrapped(recipient)?;
+            let bytes = self.store.get(&key).await.map_err(Error::store(format!("read {key}")))?;
+            wrong.extend(parse(&bytes, &key).err());
+        }
+        if recipients.is_empty() {
+            let folder = keys::wrapped_folder()?;
+            wrong.push(Error::damaged(folder.as_str(), "no wrapped key is left: nobody can read this repository"));
+        }
+        Ok(wrong)
+    }
+
     /// The recipients, as text.
     pub async fn recipients(&self) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();

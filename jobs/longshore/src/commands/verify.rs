@@ -211,7 +211,9 @@ fn line(damage: &Damage) -> String {
     if more > 0 {
         backups.push(&more_text);
     }
-    format!("  DAMAGED {}\n    {}\n    needed by {}\n", damage.object, damage.what, backups.join(", "))
+    // The wrapped keys are of no backup alone.
+    let needed_by = if backups.is_empty() { "whoever reads".to_owned() } else { backups.join(", ") };
+    format!("  DAMAGED {}\n    {}\n    needed by {needed_by}\n", damage.object, damage.what)
 }
 
 #[cfg(test)]
