@@ -191,10 +191,15 @@ async fn an_encrypted_repository_works_with_the_same_policies() {
     let Some(plain) = Bucket::new(objects, name).await else { return };
     let file = |name: &str| plain.place.folder.path().join(name).display().to_string();
     let bucket = plain.sealed();
-    let (identity, writer, other) = (file("identity"), file("writer"), file("other"));
-    let made = Job::new(["keys", "new-identity", "--out", &identity]).run().await.success();
-    let recipient = made.stdout.trim().to_owned();
-    bucket.maintain(["init", "--recipient", &recipient, "--writer-key-out", &writer]).run().await.success();
+    let (identity, spare, writer, other) = (file("identity"), file("spare"), file("writer"), file("other"));
+    let mut recipients = Vec::new();
+    for out in [&identity, &spare] {
+        let made = Job::new(["keys", "new-identity", "--out", out]).run().await.success();
+        recipients.push(made.stdout.trim().to_owned());
+    }
+    let [first, second] = recipients.as_slice() else { panic!("{recipients:?}") };
+    let init = ["init", "--recipient", first, "--recipient", second, "--writer-key-out", &writer];
+    bucket.maintain(init).run().await.success();
     let reads = |job: Job| job.env("LONGSHORE_IDENTITY_FILE", &identity);
     let writes = |job: Job| job.env("LONGSHORE_WRITER_KEY_FILE", &writer);
     reads(bucket.maintain(["keys", "new-writer", "another", "--out", &other])).run().await.success();
@@ -218,8 +223,8 @@ async fn an_encrypted_repository_works_with_the_same_policies() {
     let keyless = job("backup", &bucket.backup);
     assert_eq!(check_of(keyless.clone(), "repository", "encrypt").await["outcome"], "bad");
     keyless.run().await.expect_code(78);
-    assert_failed(bucket.maintain(["keys", "remove", &recipient]).run().await, 77, "no permission");
-    assert_eq!(bucket.keys("keys/").len(), 1);
+    assert_failed(bucket.maintain(["keys", "remove", second]).run().await, 77, "no permission");
+    assert_eq!(bucket.keys("keys/").len(), 2);
 }
 
 /// A credential that does another's work is refused, and has changed nothing.
