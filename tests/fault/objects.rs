@@ -77,6 +77,85 @@ async fn a_restore_survives_faults_that_pass() {
     assert_eq!(testkit::sql::content(&target.url).await, testkit::sql::content(&db.url()).await);
 }
 
+/// Requests of maintenance and of copies, which the proxy can tell apart.
+const OTHER_REQUESTS: &[(&str, &str)] = &[
+    ("GET", "repository.json"),
+    ("GET", "list-type=2"),
+    ("GET", "manifests/"),
+    ("GET", "lists/"),
+    ("GET", "chunks/"),
+    ("PUT", "chunks/"),
+    ("PUT", "lists/"),
+    ("PUT", "manifests/"),
+    ("PUT", "sessions/"),
+    ("PUT", "maintenance/"),
+    ("PUT", "gc/"),
+    ("PUT", "pins/"),
+    ("PUT", "evidence/"),
+    ("DELETE", "manifests/"),
+    ("DELETE", "chunks/"),
+    ("DELETE", "gc/"),
+];
+
+/// The same for what maintains a repository, and for a copy into it.
+#[tokio::test]
+async fn maintenance_and_copies_survive_faults_that_pass() {
+    let (db, place, through, proxy) = setting().await;
+    let first = Place::new().await;
+    let faults = [Fault::Status(500), Fault::Status(503), Fault::Reset, Fault::LostReply, Fault::Truncate(5)];
+    for (number, fault) in (1_usize..).zip(faults) {
+        db.exec("update large set body = md5(body) || body where id % 50000 = 1").await;
+        first.backup(&db.url()).run().await.success();
+        let commands = [
+            first.job(["copy"]).env("LONGSHORE_TO", &through.repo),
+            through.job(["verify"]),
+            through.job(["pin", "app"]),
+            through.job(["prune", "--keep-last=1", "--undo-period=0s", "--grace=0s"]),
+        ];
+        for command in commands {
+            proxy.clear();
+            for (method, key) in OTHER_REQUESTS {
+                proxy.add(Rule::new(fault).method(method).key(key));
+            }
+            command.run().await.success();
+        }
+        // Each is pinned, so none goes.
+        assert_eq!(place.listed().await.len(), number, "{fault:?}");
+    }
+    place.job(["verify"]).run().await.success();
+    let target = Target::of(&db);
+    place.restore(&target.url).run().await.success();
+}
+
+/// Faults that stay: the right exit code, nothing half done, and a repository that is as sound as before.
+#[tokio::test]
+async fn maintenance_and_copies_end_with_69_when_the_store_keeps_failing() {
+    let (db, place, through, proxy) = setting().await;
+    let first = Place::new().await;
+    first.backup(&db.url()).run().await.success();
+    for key in ["chunks/", "manifests/"] {
+        proxy.clear();
+        proxy.add(Rule::new(Fault::Status(500)).method("PUT").key(key).always());
+        assert_failed(first.job(["copy"]).env("LONGSHORE_TO", &through.repo).run().await, 69, "hint");
+        assert!(place.listed().await.is_empty(), "{key}");
+    }
+    for _ in 0..2 {
+        place.backup(&db.url()).run().await.success();
+    }
+    proxy.clear();
+    proxy.add(Rule::new(Fault::Status(500)).method("GET").key("chunks/").always());
+    assert_failed(through.job(["verify"]).run().await, 69, "hint");
+    let listed = place.listed().await;
+    assert!(listed.iter().all(|it| it["verified"].is_null() && it["failed"].is_null()), "{listed:?}");
+    proxy.clear();
+    proxy.add(Rule::new(Fault::Status(500)).method("DELETE").key("manifests/").always());
+    let prune = || ["prune", "--keep-last=1", "--undo-period=0s", "--grace=0s"];
+    place.job(prune()).run().await.success();
+    assert_failed(through.job(prune()).run().await, 69, "hint");
+    assert_eq!(place.listed().await.len(), 2, "a backup went all the same");
+    place.job(["verify"]).run().await.success();
+}
+
 /// Faults that stay: exit 69, and no manifest. The budget of retries bounds the time.
 #[tokio::test]
 async fn a_store_that_keeps_failing_is_exit_69_without_a_manifest() {

@@ -111,3 +111,15 @@ fn the_tests_that_promises_name_exist() {
         assert!(text.contains(&format!("fn {test}()")), "docs/guarantees.md names {name}, which is not there");
     }
 }
+
+/// One alert, one runbook, and nothing left over.
+#[test]
+fn each_alert_has_its_runbook() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let guide = std::fs::read_to_string(root.join("docs/guides/monitoring.md")).unwrap();
+    let alerts: BTreeSet<&str> = guide.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let files = std::fs::read_dir(root.join("docs/runbooks")).unwrap();
+    let books: BTreeSet<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(alerts.iter().map(|alert| format!("{alert}.md")).collect::<BTreeSet<_>>(), books);
+    assert!(alerts.len() > 4 && alerts.iter().all(|alert| guide.contains(&format!("(../runbooks/{alert}.md)"))));
+}

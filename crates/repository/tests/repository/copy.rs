@@ -119,7 +119,10 @@ async fn of_two_copies_at_once_one_commits() {
     let ((_store, from), (_to_store, to)) = (plain().await, sealed().await);
     let backup = back_up(&from, &tables(1), 64).await.unwrap();
     let (one, two) = tokio::join!(copy(&from, &to, &backup), copy(&from, &to, &backup));
-    let (made, refused) = if one.is_ok() { (one.unwrap(), two) } else { (two.unwrap(), one) };
+    let (made, refused) = match one {
+        Ok(made) => (made, two),
+        refused => (two.unwrap(), refused),
+    };
     assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
     assert_holds(&to, &made, &tables(1)).await;
 }
