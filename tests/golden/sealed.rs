@@ -196,6 +196,6 @@ async fn every_object_that_is_gone_is_missed_without_a_key() {
     // No list of signers is left: only what the root has signed is believed.
     objects.clone_from(&whole);
     objects.retain(|key, _| !key.starts_with("signers/"));
-    let found = wrong_without_keys(&objects).await;
-    assert!(matches!(&found, Err(Error::Signer { object, .. }) if object.starts_with("manifests/app/")), "{found:?}");
+    let found = wrong_without_keys(&objects).await.unwrap();
+    assert!(found.len() > 1 && found.iter().all(|object| object.starts_with("manifests/app/")), "{found:?}");
 }

@@ -172,6 +172,10 @@ async fn a_backup_of_an_unknown_signer_is_not_restored() {
     let refused = safe.reads(place.restore(&target.url), "owner").run().await;
     assert_failed(refused, 77, "not a known signer");
     assert_nothing_made(&safe.db, &target.name).await;
+    // A job with the old key hears of it before it makes a backup that nobody would believe.
+    assert_failed(safe.backup().run().await, 78, "is not known");
+    // A verification names it, and goes on.
+    assert_failed(place.job(["verify"]).run().await, 65, "damaged");
     // The next writer starts anew: it uses nothing that an unknown one has left.
     let out = safe.file("next");
     let new = place.job(["keys", "new-writer", "next", "--out", out.to_str().unwrap()]);

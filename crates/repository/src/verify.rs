@@ -109,6 +109,10 @@ impl Findings {
         let (object, what) = match error {
             Error::Damaged { object, what } => (object, what),
             Error::Missing { object, .. } => (object, "it is missing".to_owned()),
+            Error::Signer { object, signer: Some(key) } => {
+                (object, format!("it is signed by {key}, whom nobody knows here"))
+            }
+            Error::Signer { object, signer: None } => (object, "it is not signed".to_owned()),
             other => return Err(other),
         };
         self.wrong.entry(object).or_insert_with(|| (what, BTreeSet::new())).1.extend(backups);

@@ -198,7 +198,9 @@ impl Repository {
                 // Another maintenance has removed it.
                 Err(Error::NotFound { .. }) => Ok(None),
                 // Somebody gave it up by name.
-                Err(Error::Damaged { .. } | Error::Format { .. }) if ledger.marked(&source).contains(&backup) => {
+                Err(Error::Damaged { .. } | Error::Format { .. } | Error::Signer { .. })
+                    if ledger.marked(&source).contains(&backup) =>
+                {
                     Ok(None)
                 }
                 Err(other) => Err(other),

@@ -118,6 +118,13 @@ impl Keyring {
             keyring.unlock_with(store, &encryption, &access.identities).await?;
         }
         (_, keyring.signers) = signers::read(store, &config.id, encryption.root).await?;
+        // Whatever such a writer made, nobody would believe; it must not find that out on the day of a restore.
+        if let Some(own) = access.writer.as_ref().and(keyring.signing.as_ref()).map(Signing::public)
+            && !keyring.knows(own)
+        {
+            let what = format!("the writer that signs as {own} is not known to {} (any more)", store.location());
+            return Err(Error::Keys { what });
+        }
         Ok(keyring)
     }
 
@@ -244,17 +251,17 @@ impl Keyring {
         &self.signers
     }
 
+    /// Whether somebody's signature counts.
+    fn knows(&self, key: PublicKey) -> bool {
+        let is_root = self.encryption.as_ref().is_some_and(|encryption| encryption.root == key);
+        is_root || self.signers.iter().any(|signer| signer.public == key)
+    }
+
     /// Whether a frame that must be signed may be believed.
     pub fn believe(&self, signer: Option<PublicKey>, object: &str) -> Result<(), Error> {
-        let Some(encryption) = &self.encryption else { return Ok(()) };
-        let known = |key: &PublicKey| {
-            *key == encryption.root
-                || self.signers.iter().any(|signer| signer.public == *key)
-                // A writer believes itself even when nobody has written down that it may.
-                || self.signing.as_ref().is_some_and(|own| own.public() == *key)
-        };
         match signer {
-            Some(key) if known(&key) => Ok(()),
+            _ if !self.is_encrypted() => Ok(()),
+            Some(key) if self.knows(key) => Ok(()),
             other => Err(Error::Signer { object: object.to_owned(), signer: other.map(|key| key.to_string()) }),
         }
     }

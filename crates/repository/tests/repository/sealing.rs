@@ -47,6 +47,20 @@ fn tables() -> Vec<Table> {
     vec![table("canary_one", 400), table("canary_two", 3), table("canary_three", 1)]
 }
 
+/// Keeps the newest backup, without any patience.
+async fn prune(repository: &Repository) -> Result<repository::Pruned, Error> {
+    let options = PruneOptions {
+        grace: Duration::ZERO,
+        undo: Duration::ZERO,
+        silent: Duration::from_secs(3_600),
+        least_percent: 0,
+        holder: "test".into(),
+    };
+    let policy = retention::Policy { last: 1, ..retention::Policy::default() };
+    let plans = repository.plan_retention(&policy, None, 0).await?;
+    repository.prune(&plans, &options).await
+}
+
 async fn all_chunks(repository: &Repository, manifest: &Manifest) -> Vec<repository::ChunkRef> {
     let lists = repository::read_all(repository, manifest).await.unwrap();
     let documents = manifest.header.documents.iter().flat_map(|document| document.refs.clone());
@@ -119,18 +133,9 @@ async fn verify_and_prune_need_no_key_and_find_what_is_damaged() {
     let backups: Vec<_> = made.iter().map(|manifest| (source(), manifest.header.backup)).collect();
     assert_sound(&world.without_keys().await, &backups).await;
     assert_sound(&world.as_reader(&world.owner).await, &backups).await;
-    let options = PruneOptions {
-        grace: Duration::ZERO,
-        undo: Duration::ZERO,
-        silent: Duration::from_secs(3_600),
-        least_percent: 0,
-        holder: "test".into(),
-    };
-    let policy = retention::Policy { last: 1, ..retention::Policy::default() };
     let poor = world.without_keys().await;
     for _ in 0..4 {
-        let plans = poor.plan_retention(&policy, None, 0).await.unwrap();
-        poor.prune(&plans, &options).await.unwrap();
+        prune(&poor).await.unwrap();
     }
     assert_eq!(poor.backup_ids(None).await.unwrap(), backups[2..]);
     assert_holds(&world.as_reader(&world.owner).await, &made[2], &[table("t", 500)]).await;
@@ -204,6 +209,19 @@ async fn manifests_of_unknown_signers_are_refused() {
     let read = world.as_reader(&world.owner).await.manifest(&source(), manifest.header.backup).await;
     assert!(matches!(read, Err(Error::Signer { signer: Some(_), .. })), "{read:?}");
     assert!(matches!(owner.remove_writer("nightly").await, Err(Error::Keys { .. })));
+    // It hears of that before it makes a backup that nobody will believe.
+    let opened = world.open(Access { writer: Some(world.writer.clone()), ..Access::default() }).await;
+    assert!(matches!(&opened, Err(Error::Keys { what }) if what.contains("not known")), "{opened:?}");
+    // It stops no verification, and can be given up by name.
+    let poor = world.without_keys().await;
+    let found = poor.verify(&[(source(), manifest.header.backup)], Share::ALL, &|_| {}).await.unwrap();
+    assert_eq!(found.damage[0].object, key);
+    assert!(matches!(prune(&poor).await, Err(Error::Signer { .. })));
+    poor.mark_removed(&source(), &[manifest.header.backup]).await.unwrap();
+    for _ in 0..3 {
+        drop(prune(&poor).await);
+    }
+    assert_eq!(poor.backup_ids(None).await.unwrap(), []);
 }
 
 /// Whoever can write into the store cannot make a signer known.
