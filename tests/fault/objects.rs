@@ -3,7 +3,7 @@
 //! A scripted proxy stands between the job and a real server. Faults that pass once must be survived; faults that stay
 //! must end with the right exit code, and without a manifest.
 
-use crate::place::{LARGE, Place, Target, assert_failed, assert_nothing_made};
+use crate::place::{LARGE, Place, Target, assert_failed, assert_nothing_made, until};
 use std::time::Duration;
 use testkit::proxy::{Fault, Rule, S3};
 use testkit::servers::{TestDatabase, minio, postgres};
@@ -110,7 +110,7 @@ async fn maintenance_and_copies_survive_faults_that_pass() {
             first.job(["copy"]).env("LONGSHORE_TO", &through.repo),
             through.job(["verify"]),
             through.job(["pin", "app"]),
-            through.job(["prune", "--keep-last=1", "--undo-period=0s", "--grace=0s"]),
+            through.job(["prune", "--keep-last=1", "--undo-period=1s", "--grace=1s"]),
         ];
         for command in commands {
             proxy.clear();
@@ -149,9 +149,10 @@ async fn maintenance_and_copies_end_with_69_when_the_store_keeps_failing() {
     assert!(listed.iter().all(|it| it["verified"].is_null() && it["failed"].is_null()), "{listed:?}");
     proxy.clear();
     proxy.add(Rule::new(Fault::Status(500)).method("DELETE").key("manifests/").always());
-    let prune = || ["prune", "--keep-last=1", "--undo-period=0s", "--grace=0s"];
+    let prune = || ["prune", "--keep-last=1", "--undo-period=1s", "--grace=1s"];
     place.job(prune()).run().await.success();
-    assert_failed(through.job(prune()).run().await, 69, "hint");
+    // A second must have passed since the mark.
+    until("the removal to be tried", async || through.job(prune()).run().await.code == Some(69)).await;
     assert_eq!(place.listed().await.len(), 2, "a backup went all the same");
     place.job(["verify"]).run().await.success();
 }
