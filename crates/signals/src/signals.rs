@@ -22,8 +22,10 @@ use crate::{document, files, gateway, metrics, ping, termination, textfile, webh
 pub const MOST: Duration = Duration::from_secs(10);
 /// The longest that telling about its beginning takes.
 const START: Duration = Duration::from_secs(5);
-/// What the result file gets on top, to say what could not be told.
+/// What the result file gets on top, to say what could not be told, when a signal has left little time.
 const AFTERWARDS: Duration = Duration::from_millis(500);
+/// The same when nobody waits for the end: a busy disk takes a while to make a file last.
+const UNHURRIED: Duration = Duration::from_secs(5);
 
 /// What is to be told about a run that has begun.
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Signals {
             let content = format!("{}\n", document::running(&self.run));
             let written = async {
                 let write = in_file("result-file", path, move |path| files::replace_only(path, content.as_bytes()));
-                timeout(AFTERWARDS, write).await
+                timeout(UNHURRIED, write).await
             };
             // Its failure is found out again at the end, and reported then.
             let _told_at_the_end = runtime.block_on(written);
@@ -84,7 +86,7 @@ impl Signals {
         !self.plan.is_empty()
     }
 
-    /// Says how a run ended, within `most` and half a second; `cut` ends it before. Gives back what could not be told.
+    /// Says how a run ended, within `most` and a little more; `cut` ends it before. Gives back what could not be told.
     pub fn end(mut self, ended: &Ended, most: Duration, cut: impl Future<Output = ()> + Send + 'static) -> Vec<Missed> {
         let Some(runtime) = self.runtime.take() else { return self.missed };
         let start = self.start.take();
@@ -103,7 +105,8 @@ impl Signals {
             all.extend(self.tell(ended, start, &limits).await.into_iter().filter_map(Result::err));
             // What ended the telling must not keep from the file that it did: this has time of its own, and no signal ends it.
             let (_never, uncut) = watch::channel(false);
-            let last = Limits { deadline: Instant::now() + AFTERWARDS, most: AFTERWARDS, cut: uncut };
+            let afterwards = if most < MOST { AFTERWARDS } else { UNHURRIED };
+            let last = Limits { deadline: Instant::now() + afterwards, most: afterwards, cut: uncut };
             if let Err(missed) = self.write_result(ended, Some(&all), &last).await
                 && !all.contains(&missed)
             {
