@@ -9,6 +9,7 @@ mod limits;
 mod objects;
 mod parts;
 mod prune;
+mod readers;
 mod schema;
 mod server;
 mod standby;

@@ -9,7 +9,7 @@ use testkit::proxy::{Fault, Rule, S3};
 use testkit::servers::{TestDatabase, minio, postgres};
 
 /// A repository in a fresh bucket, the same by way of a proxy, and a database worth several chunks.
-async fn setting() -> (TestDatabase, Place, Place, S3) {
+pub async fn setting() -> (TestDatabase, Place, Place, S3) {
     let server = minio().await;
     let db = postgres(15).await.create_database().await;
     db.exec(LARGE).await;
@@ -93,9 +93,39 @@ const OTHER_REQUESTS: &[(&str, &str)] = &[
     ("PUT", "pins/"),
     ("PUT", "evidence/"),
     ("DELETE", "manifests/"),
-    ("DELETE", "chunks/"),
     ("DELETE", "gc/"),
 ];
+
+/// What a sweep deletes goes in one request for many. A server that refuses it, or whose answer is lost, still loses every object.
+#[tokio::test]
+async fn a_sweep_deletes_in_batches_and_survives_faults_in_them() {
+    let (db, place, through, proxy) = setting().await;
+    let prune = || through.job(["prune", "--keep-last=1", "--undo-period=1s", "--grace=1s", "--output", "json"]);
+    for fault in [None, Some(Fault::Status(501)), Some(Fault::LostReply)] {
+        proxy.clear();
+        let (batches, singles) = (proxy.count("POST", "delete"), proxy.count("DELETE", "/chunks/"));
+        for _ in 0..2 {
+            db.exec("update large set body = reverse(body)").await;
+            place.backup(&db.url()).run().await.success();
+        }
+        if let Some(fault) = fault {
+            proxy.add(Rule::new(fault).method("POST").key("delete"));
+        }
+        let mut deleted = 0;
+        until("everything unneeded to go", async || {
+            let swept = prune().run().await.success().json()["swept"].clone();
+            deleted += swept["deleted"].as_u64().unwrap();
+            deleted > 0 && swept["unreferenced"] == 0 && swept["waiting"] == 0
+        })
+        .await;
+        assert!(deleted > 2 && proxy.count("POST", "delete") > batches, "{fault:?}: {deleted}");
+        let singles = proxy.count("DELETE", "/chunks/") - singles;
+        assert_eq!(singles > 0, matches!(fault, Some(Fault::Status(_))), "{fault:?}: {singles}");
+    }
+    place.job(["verify"]).run().await.success();
+    let target = Target::of(&db);
+    place.restore(&target.url).run().await.success();
+}
 
 /// The same for what maintains a repository, and for a copy into it.
 #[tokio::test]

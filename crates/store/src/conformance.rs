@@ -44,6 +44,8 @@ pub async fn suite<F: Future<Output = Arc<dyn Store>>>(make: impl Fn() -> F) {
     Case(make().await).list_order().await;
     println!("conformance: list pages");
     Case(make().await).list_pages().await;
+    println!("conformance: many deleted at once");
+    Case(make().await).delete_all().await;
     println!("conformance: the clock");
     Case(make().await).clock().await;
     println!("conformance: the probe accepts this store");
@@ -119,6 +121,20 @@ impl Case {
         assert!(self.names("", None).await.is_empty(), "a deleted object is listed");
         ok("create after delete", self.put("a/b/one", body).await);
         self.remove_all(&["a/b/one".to_owned()]).await;
+    }
+
+    /// More than one request takes, some of them absent; neighbours stay.
+    async fn delete_all(&self) {
+        let names: Vec<String> = (0..PAGE_ENTRIES + 5).map(|n| format!("many/x-{n}.a_b")).collect();
+        let there: Vec<String> = names.iter().skip(3).cloned().collect();
+        let stays = "many/x-".to_owned();
+        self.put_all(&there).await;
+        ok("create", self.put(&stays, Bytes::new()).await);
+        ok("delete nothing", self.0.delete_all(&[]).await);
+        let keys: Vec<Key> = names.iter().map(|name| key(name)).collect();
+        ok("delete many", self.0.delete_all(&keys).await);
+        assert_eq!(self.names("", None).await, [stays.clone()], "deleted objects are listed, or too many were deleted");
+        self.remove_all(&[stays]).await;
     }
 
     async fn create_only(&self) {

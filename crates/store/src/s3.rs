@@ -5,6 +5,7 @@
 
 mod body;
 mod client;
+mod delete;
 mod error;
 mod keeping;
 
@@ -227,6 +228,10 @@ impl Store for S3 {
             Err(failure) if failure.is_no_key() => Ok(()),
             Err(failure) => Err(failure.general(format!("delete {key}"), &self.location)),
         }
+    }
+
+    async fn delete_all(&self, keys: &[Key]) -> Result<(), Error> {
+        Box::pin(self.delete_in_batches(keys)).await
     }
 
     async fn now(&self) -> Result<SystemTime, Error> {

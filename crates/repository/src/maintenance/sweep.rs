@@ -14,7 +14,6 @@ use super::removal::is_older;
 use super::sessions::Sessions;
 use crate::frame::Kind;
 use crate::{Error, ObjectKind, Repository, SessionId, keys, pages};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -23,10 +22,8 @@ use ulid::Ulid;
 
 /// Objects that one sweep condemns, at most: some 10 MB of names. The next one goes on.
 const MOST_CONDEMNED: usize = 100_000;
-/// Objects deleted between two looks at the lease.
+/// Objects deleted between two looks at the lease: one request of S3.
 const BATCH: usize = 1_000;
-/// Deletes at the same time.
-const DELETERS: usize = 16;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Condemned {
@@ -146,8 +143,7 @@ impl Repository {
                 .iter()
                 .map(|name| keys::object(if lists.contains(name) { ObjectKind::List } else { ObjectKind::Chunk }, name))
                 .collect::<Result<_, _>>()?;
-            let deletes = stream::iter(keys).map(|key| async move { self.delete(&key).await });
-            deletes.buffer_unordered(DELETERS).try_collect::<Vec<()>>().await?;
+            self.store.delete_all(&keys).await.map_err(Error::store("delete what nothing refers to"))?;
         }
         Ok(unused.len() as u64)
     }

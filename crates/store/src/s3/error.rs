@@ -75,6 +75,11 @@ fn lacks_credentials(error: &(dyn StdError + 'static)) -> bool {
 }
 
 impl Failure {
+    /// A request that could not be put together.
+    pub(super) fn not_built(cause: impl Into<Cause>) -> Failure {
+        Failure { status: 0, code: String::new(), no_credentials: false, not_sent: true, cause: cause.into() }
+    }
+
     /// A create met an object.
     pub(super) fn is_taken(&self) -> bool {
         self.status == 412 || self.code == "PreconditionFailed"

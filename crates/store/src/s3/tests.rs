@@ -236,6 +236,26 @@ async fn the_clock_is_the_servers() {
 }
 
 #[tokio::test]
+async fn what_a_batch_leaves_is_deleted_by_itself_and_what_stays_is_an_error() {
+    let keys = ["a", "b"].map(|name| Key::parse(name).unwrap());
+    let left = |name: &str| {
+        let failed = format!("<Error><Key>base/{name}</Key><Code>InternalError</Code><Message>x</Message></Error>");
+        whole(&format!("<DeleteResult>{failed}</DeleteResult>"))
+    };
+    let script = Script::start(&[&left("b"), &reply(204, "", 0, "")]).await;
+    script.store().await.delete_all(&keys).await.unwrap();
+    let heads = script.heads();
+    assert!(heads.len() == 2 && heads[0].starts_with("post /bucket") && heads[1].contains("/base/b"), "{heads:?}");
+    // A failure of nobody knows what.
+    let script = Script::start(&[&left("c"), &reply(204, "", 0, ""), &reply(204, "", 0, "")]).await;
+    script.store().await.delete_all(&keys).await.unwrap();
+    assert_eq!(script.heads().len(), 3);
+    let script = Script::start(&[&left("b"), &error(403, "AccessDenied")]).await;
+    let denied = script.store().await.delete_all(&keys).await;
+    assert!(matches!(denied, Err(Error::Denied { .. })), "{denied:?}");
+}
+
+#[tokio::test]
 async fn a_listing_passes_over_what_is_not_ours() {
     let object = |key: &str| {
         format!("<Contents><Key>{key}</Key><Size>1</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>")
