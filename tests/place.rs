@@ -102,6 +102,14 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Flips a bit in the middle of a file.
+pub fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// Names of databases on the server that begin like this, sorted.
 pub async fn databases_like(db: &TestDatabase, beginning: &str) -> Vec<String> {
     let query = format!("select datname::text from pg_database where starts_with(datname, '{beginning}') order by 1");

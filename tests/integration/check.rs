@@ -1,7 +1,7 @@
 //! `check` succeeds only when nothing is overdue, and names what is.
 
 use super::drill::{drill, server};
-use crate::place::{LARGE, Place, assert_failed};
+use crate::place::{LARGE, Place, assert_failed, damage};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testkit::servers::{TestDatabase, postgres};
@@ -95,9 +95,7 @@ async fn a_newest_backup_that_was_found_damaged_is_overdue() {
     let place = Place::new().await;
     place.backup(&db.url()).run().await.success();
     let chunk = place.objects("chunks").remove(0);
-    let mut bytes = std::fs::read(&chunk).unwrap();
-    bytes[80] ^= 1;
-    std::fs::write(&chunk, bytes).unwrap();
+    damage(&chunk);
     check(&place, &["--max-age", "26h"]).run().await.success();
     place.job(["verify"]).run().await.expect_code(65);
     overdue(check(&place, &["--max-age", "26h"]).run().await, "was found damaged");

@@ -1,6 +1,6 @@
 //! The second copy: what it holds comes back, and what is damaged never gets there.
 
-use crate::place::{LARGE, Place, Target, assert_failed, backed_up, until};
+use crate::place::{LARGE, Place, Target, assert_failed, backed_up, damage, until};
 use serde_json::Value;
 use testkit::servers::{minio, postgres};
 use testkit::{Job, Signal};
@@ -70,9 +70,7 @@ async fn a_damaged_backup_is_named_and_left_out_and_the_others_are_copied() {
     db.exec("update large set body = body || '!' where id > 90000").await;
     place.backup(&db.url()).run().await.success();
     let new = place.objects("chunks").into_iter().find(|path| !before.contains(path)).unwrap();
-    let mut bytes = std::fs::read(&new).unwrap();
-    bytes[100] ^= 1;
-    std::fs::write(&new, bytes).unwrap();
+    damage(&new);
     let offsite = Place::new().await;
     let copied = copy(&place, &offsite).run().await.expect_code(65);
     assert!(copied.stderr.contains(new.file_name().unwrap().to_str().unwrap()), "{}", copied.report());
@@ -124,15 +122,13 @@ async fn a_damaged_repository_is_healed_from_its_second_copy() {
         let most = if folder == "lists" { usize::MAX } else { 1 };
         let damaged: Vec<_> = place.objects(folder).into_iter().take(most).collect();
         for path in &damaged {
-            let mut bytes = std::fs::read(path).unwrap();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            std::fs::write(path, bytes).unwrap();
+            damage(path);
         }
         let before: Vec<_> = damaged.iter().map(|path| std::fs::read(path).unwrap()).collect();
         assert_failed(place.job(["verify"]).run().await, 65, "damaged");
         let healed = repair().run().await.success().json();
         assert_eq!(healed["repaired"].as_array().unwrap().len(), 1, "{healed}");
+        assert_eq!((&healed["ok"], &healed["hurt_backups"]), (&true.into(), &1.into()), "{healed}");
         if folder != "manifests" {
             let after: Vec<_> = damaged.iter().map(|path| std::fs::read(path).unwrap()).collect();
             assert!(before == after, "an object was changed in place");

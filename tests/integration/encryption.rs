@@ -1,6 +1,6 @@
 //! Encrypted repositories, by the commands: who can do what with which file.
 
-use crate::place::{LARGE, Place, Target, assert_failed, assert_nothing_made, files};
+use crate::place::{LARGE, Place, Target, assert_failed, assert_nothing_made, damage, files};
 use std::path::PathBuf;
 use testkit::servers::{TestDatabase, postgres};
 use testkit::{Job, sql};
@@ -96,13 +96,27 @@ async fn deduplication_verify_prune_and_list_work_without_an_identity() {
     assert_eq!((&verified["damaged"], &verified["intact_backups"]), (&0.into(), &2.into()));
     place.job(["prune", "--keep-last", "1"]).run().await.success();
     let chunk = place.objects("chunks").into_iter().next().unwrap();
-    let mut bytes = std::fs::read(&chunk).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&chunk, bytes).unwrap();
+    damage(&chunk);
     let name = chunk.file_name().unwrap().to_str().unwrap();
     let verified = place.job(["verify"]).run().await.expect_code(65);
     assert!(verified.stdout.contains(name), "{}", verified.report());
+}
+
+/// It locks somebody out and hurts no backup: that is said, and a second copy does not make it good.
+#[tokio::test]
+async fn a_damaged_wrapped_key_is_no_damaged_backup() {
+    let safe = Safe::new().await;
+    let place = &safe.place;
+    damage(&place.objects("keys")[0]);
+    let offsite = Place::new().await;
+    let plain = || place.job(["verify"]);
+    let healing = || plain().env("LONGSHORE_REPAIR_FROM", &offsite.repo).sees(offsite.folder.path());
+    for verify in [plain(), healing()] {
+        let found = verify.run().await;
+        assert!(found.stdout.contains("needed by whoever reads"), "{}", found.report());
+        assert_failed(found, 65, "1 wrapped key is damaged or missing; no backup is");
+    }
+    assert!(place.listed().await[0]["failed"].is_null(), "the backup passes for damaged");
 }
 
 #[tokio::test]

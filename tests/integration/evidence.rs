@@ -1,6 +1,6 @@
 //! What verifications have found out is recorded, shown, and never more than what was read.
 
-use crate::place::{Place, assert_failed, backed_up};
+use crate::place::{Place, assert_failed, backed_up, damage};
 use serde_json::{Value, json};
 use testkit::proxy::{Fault, Rule, S3};
 use testkit::servers::{minio, postgres};
@@ -46,9 +46,7 @@ async fn damage_is_recorded_for_the_backups_that_it_hurts() {
     verify(&place, &[]).await.success();
     let new = place.objects("chunks").into_iter().find(|path| !before.contains(path)).unwrap();
     let whole = std::fs::read(&new).unwrap();
-    let mut bytes = whole.clone();
-    bytes[100] ^= 1;
-    std::fs::write(&new, bytes).unwrap();
+    damage(&new);
     assert_failed(verify(&place, &[]).await, 65, "damaged");
     let listed = place.listed().await;
     assert_eq!((proofs(&listed[0]), proofs(&listed[1])), ([true, false, false], [true, false, true]));
@@ -91,9 +89,7 @@ async fn evidence_that_is_damaged_is_ignored_and_said() {
     verify(&place, &[]).await.success();
     let evidence = place.objects("evidence");
     assert_eq!(evidence.len(), 1);
-    let mut bytes = std::fs::read(&evidence[0]).unwrap();
-    bytes[60] ^= 1;
-    std::fs::write(&evidence[0], bytes).unwrap();
+    damage(&evidence[0]);
     std::fs::write(place.path().join("evidence/README"), "hello").unwrap();
     let outcome = place.job(["list", "--output", "json"]).run().await.success();
     assert_eq!(proofs(&outcome.json()[0]), [false, false, false]);

@@ -29,7 +29,7 @@ pub use exit::{Exit, Layout, Retry, table};
 pub use failure::{Failure, OrFail};
 pub use output::{Align, Output, Printer, text_table};
 pub use progress::{Mode, Progress, Snapshot};
-pub use repo::{RepoArgs, ToArgs};
+pub use repo::{Opening, RepoArgs, ToArgs};
 pub use run::{Kit, run_main, run_with};
 pub use secret::{Secret, redact_text, redact_url};
 pub use shutdown::{GRACE, Shutdown, StopSignal};

@@ -58,24 +58,86 @@ pub struct ToArgs {
     pub to_repository_key: Option<String>,
 }
 
+/// A repository's URL with whatever was given to get in, however the options are called.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Opening<'a> {
+    /// Where it is.
+    pub url: &'a str,
+    /// S3 access key and secret key: both or neither.
+    pub s3: [Option<&'a Secret>; 2],
+    /// Identities, one a line.
+    pub identity: Option<&'a Secret>,
+    /// A writer's key.
+    pub writer: Option<&'a Secret>,
+    /// The fingerprint that its keys must have.
+    pub pinned: Option<&'a String>,
+}
+
+impl Opening<'_> {
+    /// Opens the store behind the URL.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] for half a pair of S3 keys, and the store's.
+    pub async fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+        let location = Location::parse(self.url)?;
+        let credentials = match self.s3 {
+            [Some(access), Some(secret)] => {
+                Some(Credentials::new(access.expose().to_owned(), secret.expose().to_owned(), None))
+            }
+            [None, None] => None,
+            _ => {
+                let what = format!("of the S3 access key and secret key for {location} only one is given");
+                let hint = "give both, or neither for the usual chain of credentials";
+                return Err(Failure::new(Exit::Config, what).hint(hint));
+            }
+        };
+        Ok(store::open(&location, credentials).await?)
+    }
+
+    /// Opens the repository, with the keys that were given.
+    ///
+    /// # Errors
+    /// As for [`Opening::store`]; [`Exit::Config`] when the keys are none, or another repository's.
+    pub async fn repository(&self) -> Result<Repository, Failure> {
+        let access = Access {
+            identities: self.identity.map_or(Ok(Vec::new()), |text| Identity::parse_all(text.expose()))?,
+            writer: self.writer.map(|text| WriterKey::parse(text.expose())).transpose()?,
+            pinned: self.pinned.cloned(),
+        };
+        Ok(Repository::open_with(self.store().await?, &access).await?)
+    }
+}
+
 impl RepoArgs {
     /// Where the repository is.
     pub fn location(&self) -> Result<Location, Failure> {
         Ok(Location::parse(&self.repo)?)
     }
 
-    /// Opens the store behind the repository's URL.
-    pub async fn open_store(&self) -> Result<Arc<dyn Store>, Failure> {
-        open_store(&self.repo, self.s3_access_key.as_ref(), self.s3_secret_key.as_ref()).await
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            url: &self.repo,
+            s3: [self.s3_access_key.as_ref(), self.s3_secret_key.as_ref()],
+            identity: self.identity.as_ref(),
+            writer: self.writer_key.as_ref(),
+            pinned: self.repository_key.as_ref(),
+        }
     }
 
-    /// Opens the repository, with the keys that were given.
+    /// Opens the store behind the repository's URL.
     ///
     /// # Errors
-    /// [`Exit::Config`] when they are none, or another repository's.
+    /// As for [`Opening::store`].
+    pub async fn open_store(&self) -> Result<Arc<dyn Store>, Failure> {
+        self.opening().store().await
+    }
+
+    /// Opens the repository.
+    ///
+    /// # Errors
+    /// As for [`Opening::repository`].
     pub async fn open(&self) -> Result<Repository, Failure> {
-        let access = access(self.identity.as_ref(), self.writer_key.as_ref(), self.repository_key.as_ref())?;
-        Ok(Repository::open_with(self.open_store().await?, &access).await?)
+        self.opening().repository().await
     }
 }
 
@@ -83,40 +145,15 @@ impl ToArgs {
     /// Opens the repository.
     ///
     /// # Errors
-    /// As for [`RepoArgs::open`].
+    /// As for [`Opening::repository`].
     pub async fn open(&self) -> Result<Repository, Failure> {
-        let access = access(self.to_identity.as_ref(), self.to_writer_key.as_ref(), self.to_repository_key.as_ref())?;
-        let store = open_store(&self.url, self.to_s3_access_key.as_ref(), self.to_s3_secret_key.as_ref()).await?;
-        Ok(Repository::open_with(store, &access).await?)
+        let opening = Opening {
+            url: &self.url,
+            s3: [self.to_s3_access_key.as_ref(), self.to_s3_secret_key.as_ref()],
+            identity: self.to_identity.as_ref(),
+            writer: self.to_writer_key.as_ref(),
+            pinned: self.to_repository_key.as_ref(),
+        };
+        opening.repository().await
     }
-}
-
-/// The keys that were given.
-fn access(identity: Option<&Secret>, writer: Option<&Secret>, pinned: Option<&String>) -> Result<Access, Failure> {
-    Ok(Access {
-        identities: match identity {
-            Some(text) => Identity::parse_all(text.expose())?,
-            None => Vec::new(),
-        },
-        writer: writer.map(|text| WriterKey::parse(text.expose())).transpose()?,
-        pinned: pinned.cloned(),
-    })
-}
-
-async fn open_store(url: &str, access: Option<&Secret>, secret: Option<&Secret>) -> Result<Arc<dyn Store>, Failure> {
-    let location = Location::parse(url)?;
-    let credentials = match (access, secret) {
-        (Some(access), Some(secret)) => {
-            Some(Credentials::new(access.expose().to_owned(), secret.expose().to_owned(), None))
-        }
-        (None, None) => None,
-        _ => {
-            return Err(Failure::new(
-                Exit::Config,
-                "one of the S3 access key and secret key is given without the other",
-            )
-            .hint("give both, or neither for the usual chain of credentials"));
-        }
-    };
-    Ok(store::open(&location, credentials).await?)
 }

@@ -80,7 +80,9 @@ pub struct Verified {
     pub stored_bytes: u64,
     /// Damaged and missing objects: how many.
     pub damaged: u64,
-    /// The first of them.
+    /// Of these, the wrapped keys: without them no backup is hurt, and somebody may be locked out.
+    pub damaged_keys: u64,
+    /// The first of the damaged and missing objects.
     pub damage: Vec<Damage>,
     /// Names of all damaged chunks' objects.
     #[serde(skip)]
@@ -332,6 +334,7 @@ fn conclude(findings: Findings) -> Verified {
         *whole = !hurt.contains(&name_of(source, *backup));
     }
     result.damaged = findings.wrong.len() as u64;
+    result.damaged_keys = findings.wrong.values().filter(|(_, backups)| backups.is_empty()).count() as u64;
     let damage = findings.wrong.into_iter().take(MOST_NAMED);
     result.damage = damage.map(|(object, (what, backups))| Damage { object, what, backups }).collect();
     result

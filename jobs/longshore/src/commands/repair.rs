@@ -5,13 +5,11 @@
 //! healed stays as it is. Takes the permission to delete: a manifest is put anew.
 
 use clap::Args;
-use jobkit::{Exit, Failure, Kit, Secret};
+use jobkit::{Exit, Failure, Kit, Opening, Secret};
 use repository::{
-    Access, BackupId, Copied, CopyOptions, Error, Evidence, EvidenceKind, Identity, Outcome, Repository, Share,
-    SourceName,
+    BackupId, Copied, CopyOptions, Error, Evidence, EvidenceKind, Outcome, Repository, Share, SourceName,
 };
 use std::time::Instant;
-use store::{Credentials, Location};
 
 /// Where the second copy is, and how to get in.
 #[derive(Debug, Clone, Args)]
@@ -34,22 +32,13 @@ impl RepairArgs {
     /// Opens it, if one was named.
     pub async fn open(&self) -> Result<Option<Repository>, Failure> {
         let Some(url) = &self.repair_from else { return Ok(None) };
-        let credentials = match (&self.repair_s3_access_key, &self.repair_s3_secret_key) {
-            (Some(access), Some(secret)) => {
-                Some(Credentials::new(access.expose().to_owned(), secret.expose().to_owned(), None))
-            }
-            (None, None) => None,
-            _ => {
-                let what = "one of the S3 keys of --repair-from is given without the other";
-                return Err(Failure::new(Exit::Config, what).hint("give both, or neither"));
-            }
+        let opening = Opening {
+            url,
+            s3: [self.repair_s3_access_key.as_ref(), self.repair_s3_secret_key.as_ref()],
+            identity: self.repair_identity.as_ref(),
+            ..Opening::default()
         };
-        let identities = match &self.repair_identity {
-            Some(text) => Identity::parse_all(text.expose())?,
-            None => Vec::new(),
-        };
-        let store = store::open(&Location::parse(url)?, credentials).await?;
-        Ok(Some(Repository::open_with(store, &Access { identities, ..Access::default() }).await?))
+        Ok(Some(opening.repository().await?))
     }
 }
 
@@ -82,7 +71,10 @@ pub async fn heal(
         let stop = kit.shutdown.token().cancelled();
         match second.copy_backup(repository, source, *backup, &options, &step, stop).await {
             Ok(Copied::Made(_)) => {}
-            Ok(Copied::Nothing) => repaired.not_healed.push(format!("{name} is not in {}", second.location())),
+            Ok(Copied::Nothing) => {
+                repaired.not_healed.push(format!("{name} was revoked in {} before it was complete", second.location()));
+                continue;
+            }
             Ok(Copied::Stopped) => {
                 let what = format!("stopped while {name} was repaired; it is as it was");
                 return Err(Failure::new(Exit::Interrupted, what).hint("start it again"));

@@ -49,6 +49,7 @@ impl FromStr for Percent {
 /// What is printed as JSON.
 #[derive(Debug, Serialize)]
 struct Account {
+    /// Nothing is damaged, or all of it was healed.
     ok: bool,
     sample_percent: f64,
     #[serde(flatten)]
@@ -90,12 +91,11 @@ pub async fn run(args: VerifyArgs, kit: Kit) -> Result<(), Failure> {
         account.repaired = repaired.healed;
         account.notes.extend(repaired.not_healed);
     }
+    let failure = failure(&account.verified, account.repaired.len() as u64);
+    account.ok = failure.is_none();
     kit.progress.finish();
     kit.printer.print(&account, |account| text(account, repository.location()))?;
-    if !hurt.is_empty() && account.repaired.len() == hurt.len() {
-        return Ok(());
-    }
-    failure(&account.verified).map_or(Ok(()), Err)
+    failure.map_or(Ok(()), Err)
 }
 
 async fn chosen(args: &VerifyArgs, repository: &Repository) -> Result<Vec<(SourceName, BackupId)>, Failure> {
@@ -161,20 +161,28 @@ async fn record(repository: &Repository, account: &mut Account, seconds: u64) {
     }
 }
 
-fn failure(verified: &Verified) -> Option<Failure> {
-    if verified.damaged == 0 {
+/// What is left of the damage when so many of the hurt backups were healed.
+fn failure(verified: &Verified, repaired: u64) -> Option<Failure> {
+    let (hurt, keys) = (verified.hurt_backups.saturating_sub(repaired), verified.damaged_keys);
+    let damaged = verified.damaged - keys;
+    if hurt == 0 && keys == 0 {
         return None;
     }
-    let hurt = verified.hurt_backups;
-    let what = format!(
-        "{} objects are damaged or missing; {} of {} backups cannot be restored whole",
-        count(verified.damaged),
-        count(hurt),
-        count(verified.backups)
-    );
+    if hurt == 0 {
+        let what = format!("{} damaged or missing; no backup is", are(keys, "wrapped key"));
+        let hint = "with another identity, `longshore keys remove` and `longshore keys add` wrap them again";
+        return Some(Failure::new(Exit::Data, what).hint(hint));
+    }
+    let of = counted(verified.backups, "backup");
+    let what =
+        format!("{} damaged or missing; {} of {of} cannot be restored whole", are(damaged, "object"), count(hurt));
     Some(Failure::new(Exit::Data, what).hint(
         "make a new backup now; keep the damaged objects for a closer look, and find out who else writes to or deletes from the store",
     ))
+}
+
+fn are(number: u64, word: &str) -> String {
+    format!("{} {}", counted(number, word), if number == 1 { "is" } else { "are" })
 }
 
 fn text(account: &Account, location: &str) -> String {
