@@ -194,6 +194,8 @@ async fn back_up(repository: &Repository, source: &str, tables: &[Table], compre
         streams: tables.len() as u64,
         rows,
         boundaries: BTreeMap::from([("public.events".to_owned(), 16)]),
+        tags: Default::default(),
+        pin: false,
     };
     let Manifest { header, .. } = session.commit(commit).await?;
     Ok(json!({

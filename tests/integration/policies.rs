@@ -60,7 +60,8 @@ impl Bucket {
     }
 
     async fn backup_of(&self, db: &TestDatabase) -> String {
-        let made = as_user(self.place.backup(&db.url()), &self.backup).run().await.success().json();
+        let made = self.place.backup(&db.url()).env("LONGSHORE_PIN", "true");
+        let made = as_user(made, &self.backup).run().await.success().json();
         made["id"].as_str().unwrap().to_owned()
     }
 

@@ -1,6 +1,6 @@
 //! G8 from the outside: what retention removes, what it never does, and that nothing is left in the end.
 
-use crate::place::{Place, Target, assert_failed, files, until};
+use crate::place::{Place, Target, assert_failed, damage, files, until};
 use serde_json::Value;
 use testkit::servers::{TestDatabase, postgres};
 
@@ -88,6 +88,30 @@ async fn pinned_and_proven_backups_stay_whatever_the_rules_say() {
 }
 
 #[tokio::test]
+async fn a_backup_is_found_and_kept_by_its_tags_and_pinned_as_it_is_made() {
+    let (db, place) = backed_up(1).await;
+    let made = place.backup(&db.url()).env("LONGSHORE_TAG", "release").env("LONGSHORE_PIN", "true");
+    let pinned = made.run().await.success().json();
+    assert_eq!(pinned["tags"], serde_json::json!(["release"]));
+    db.exec("update rows set body = body || '!' where id % 7 = 0").await;
+    place.backup(&db.url()).env("LONGSHORE_TAG", "audit").run().await.success();
+    place.backup(&db.url()).run().await.success();
+    let all = ids(&place).await;
+    assert_eq!((all.len(), &pinned["id"]), (4, &all[1].clone().into()));
+    let found = place.job(["list", "--tag", "audit", "--output", "json"]).run().await.success().json();
+    assert!(found.as_array().unwrap().len() == 1 && found[0]["id"] == all[2], "{found}");
+    let text = place.job(["list", "--name", "app"]).run().await.success().stdout;
+    assert!(text.contains("TAGS") && text.contains("for ever  release"), "{text}");
+    let plan = |more: &'static str| place.job(["prune", "--keep-last=1", more, "--dry-run", "--output", "json"]);
+    let kept = plan("--keep-tag=audit").run().await.success().json();
+    assert_eq!(kept["plan"][0]["removed"], serde_json::json!([all[0]]), "{kept}");
+    let without = plan("--keep-tag=other").run().await.success().json();
+    assert_eq!(without["plan"][0]["removed"], serde_json::json!([all[2], all[0]]), "{without}");
+    assert_failed(place.backup(&db.url()).env("LONGSHORE_TAG", "No Tag").run().await, 78, "LONGSHORE_TAG");
+    assert_eq!(ids(&place).await.len(), 4);
+}
+
+#[tokio::test]
 async fn a_backup_that_is_much_too_small_stops_retention_until_it_is_accepted() {
     let (db, place) = backed_up(3).await;
     db.exec("delete from rows where id > 100").await;
@@ -125,10 +149,11 @@ async fn a_damaged_manifest_is_given_up_by_name() {
     let (db, place) = backed_up(2).await;
     let first = ids(&place).await.remove(0);
     let manifest = place.path().join(format!("manifests/app/{first}"));
-    let mut bytes = std::fs::read(&manifest).unwrap();
-    bytes[60] ^= 1;
-    std::fs::write(&manifest, bytes).unwrap();
+    damage(&manifest);
     let objects = place.objects("chunks");
+    let listed = place.job(["list"]).run().await;
+    assert!(listed.stdout.matches("app ").count() == 1 && !listed.stdout.contains(&first), "{}", listed.report());
+    assert_failed(listed, 65, &first);
     assert_failed(place.job(IMPATIENT).run().await, 65, &first);
     let remove = format!("app@{first}");
     let marked = place.job(["prune", "--remove", &remove, "--undo-period=1s", "--grace=1s"]).run().await;

@@ -1,7 +1,7 @@
 //! What each job does with which objects: the least that its credential needs.
 //!
 //! Owns the answer, because only this crate knows the keys. Promises that a job works with exactly this, as long as tests run it
-//! so, and that a backup can neither delete nor touch what retention decides by. Refuses to know how a store is told.
+//! so, and that a backup can neither delete nor touch what retention decides by, but for pins, which keep. Refuses to know how a store is told.
 
 use store::{Access, Dialect, Error, Location};
 
@@ -37,7 +37,7 @@ impl Job {
                     &[&["repository.json", "settings/", "signers/"][..], &WRITTEN, &["gc/", "pins/", "evidence/"]]
                         .concat(),
                 ),
-                create: and_probe(&WRITTEN),
+                create: and_probe(&[&WRITTEN[..], &["pins/"]].concat()),
                 delete: Vec::new(),
             },
             Self::Restore => Access { read: all, create: and_probe(&["evidence/"]), delete: Vec::new() },
@@ -101,7 +101,8 @@ mod tests {
         for kept in ["", "repository.json", "settings/", "keys/", "signers/", "evidence/", "retention/"] {
             assert!(!delete.contains(&kept), "{kept}");
         }
-        for theirs in DECISIONS {
+        // A pin only ever keeps.
+        for theirs in DECISIONS.into_iter().filter(|it| *it != "pins/") {
             assert!(!Job::Backup.access().create.contains(&theirs), "{theirs}");
         }
     }

@@ -1,13 +1,14 @@
 //! Which backups there are.
 //!
 //! Owns listing and choosing. Promises that what is listed has a manifest that was read and checked, that tombstones and
-//! strangers are not listed, and that `latest` means the newest full backup. A manifest that cannot be read is an error, not
-//! a shorter list.
+//! strangers are not listed, and that `latest` means the newest full backup. A manifest that cannot be read is an error, or stands
+//! beside the others: never just a shorter list.
 
-use crate::{BackupId, Error, Manifest, Repository, SourceName, keys, pages};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use crate::{BackupId, Error, Manifest, Repository, SourceName, Tag, keys, pages};
+use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::SystemTime;
 
@@ -43,6 +44,8 @@ pub struct Summary {
     pub chunks: u64,
     /// Chunks that were reused.
     pub reused_chunks: u64,
+    /// Words that somebody gave it.
+    pub tags: BTreeSet<Tag>,
     /// What was backed up, in the engine's words; null while [`Summary::sealed`].
     pub about: serde_json::Value,
     /// Whether no identity was given that opens it.
@@ -67,6 +70,7 @@ impl From<&Manifest> for Summary {
             added_bytes: totals.added_bytes,
             chunks: totals.chunks,
             reused_chunks: totals.reused_chunks,
+            tags: header.tags.clone(),
             about: manifest.about.clone(),
             sealed: manifest.sealed,
         }
@@ -131,14 +135,36 @@ impl Repository {
     }
 
     /// All backups, of one source or of all, oldest first within a source.
+    ///
+    /// # Errors
+    /// The store's, and that of the first manifest which cannot be read.
     pub async fn backups(&self, source: Option<&SourceName>) -> Result<Vec<Manifest>, Error> {
+        let (backups, unreadable) = self.readable_backups(source).await?;
+        unreadable.into_iter().next().map_or(Ok(backups), Err)
+    }
+
+    /// The same, and beside them why others cannot be read: they are damaged, of a newer format, or a stranger's.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn readable_backups(&self, source: Option<&SourceName>) -> Result<(Vec<Manifest>, Vec<Error>), Error> {
         let ids = self.backup_ids(source).await?;
-        stream::iter(ids)
+        let mut read = stream::iter(ids)
             .map(|(source, backup)| async move { self.manifest(&source, backup).await })
-            .buffered(READERS)
-            .try_filter_map(|manifest| async move { Ok(manifest) })
-            .try_collect()
-            .await
+            .buffered(READERS);
+        let (mut backups, mut unreadable) = (Vec::new(), Vec::new());
+        while let Some(manifest) = read.next().await {
+            match manifest {
+                Ok(manifest) => backups.extend(manifest),
+                // Maintenance has removed it since it was listed.
+                Err(Error::NotFound { .. }) => {}
+                Err(error @ (Error::Damaged { .. } | Error::Format { .. } | Error::Signer { .. })) => {
+                    unreadable.push(error)
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok((backups, unreadable))
     }
 
     /// The newest full backup of a source.

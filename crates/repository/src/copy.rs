@@ -140,6 +140,9 @@ impl Copying<'_> {
             streams: header.totals.streams,
             rows: header.totals.rows,
             boundaries: hints.map(|hints| hints.boundaries).unwrap_or_default(),
+            tags: header.tags.clone(),
+            // Which backups are kept for ever is each repository's own affair.
+            pin: false,
         })
     }
 

@@ -163,47 +163,62 @@ impl BackupId {
     }
 }
 
-/// The name under which backups of one database are kept: `[a-z0-9][a-z0-9._-]{0,62}`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct SourceName(String);
+macro_rules! short_name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
 
-impl SourceName {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SourceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for SourceName {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let first = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let rest = |c: u8| first(c) || matches!(c, b'.' | b'_' | b'-');
-        let bytes = text.as_bytes();
-        if bytes.len() <= 63 && bytes.first().is_some_and(|c| first(*c)) && bytes.iter().all(|c| rest(*c)) {
-            return Ok(Self(text.to_owned()));
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-        Err(Error::Name {
-            what: format!(
-                "{text:?} cannot be a source's name: 1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit"
-            ),
-        })
-    }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                if is_short_name(text) { Ok(Self(text.to_owned())) } else { Err(not_a_name(text, $what)) }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
 }
 
-impl<'de> Deserialize<'de> for SourceName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
+short_name!(
+    /// The name under which backups of one database are kept: `[a-z0-9][a-z0-9._-]{0,62}`.
+    SourceName, "a source's name"
+);
+short_name!(
+    /// A word that somebody gave a backup, such as `before-2.0`; same form as a source's name.
+    Tag, "a tag"
+);
+
+fn is_short_name(text: &str) -> bool {
+    let first = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let rest = |c: u8| first(c) || matches!(c, b'.' | b'_' | b'-');
+    let bytes = text.as_bytes();
+    bytes.len() <= 63 && bytes.first().is_some_and(|c| first(*c)) && bytes.iter().all(|c| rest(*c))
+}
+
+fn not_a_name(text: &str, what: &str) -> Error {
+    let form = "1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit";
+    Error::Name { what: format!("{text:?} cannot be {what}: {form}") }
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub use error::Error;
 pub use evidence::{Evidence, EvidenceKind, Outcome, Proofs};
 pub use frame::{Codec, Frame, Kind as FrameKind};
 pub use hints::Hints;
-pub use ids::{BackupId, ChunkId, Hash, SessionId, SourceName};
+pub use ids::{BackupId, ChunkId, Hash, SessionId, SourceName, Tag};
 pub use keys::ObjectKind;
 pub use list::{List, SegmentRecord};
 pub use maintenance::{Mark, PruneOptions, Pruned, SourcePlan, Swept, Verdict, retention};

@@ -6,10 +6,11 @@
 
 use crate::frame::{Frame, Kind, encode_with};
 use crate::sealing::{Sealer, Signing};
-use crate::{BackupId, ChunkRef, Error, FORMAT, Repository, SessionId, SourceName};
+use crate::{BackupId, ChunkRef, Error, FORMAT, Repository, SessionId, SourceName, Tag};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Sums over a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -70,6 +71,9 @@ pub struct ManifestHeader {
     pub lists: Vec<ChunkRef>,
     /// Documents.
     pub documents: Vec<DocumentRecord>,
+    /// Words that somebody gave it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<Tag>,
     /// Id of the repository that it was made in, when this is a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copied_from: Option<String>,

@@ -3,6 +3,7 @@
 use clap::Args;
 use engine::{Filter, GlobalsWanted};
 use jobkit::{RepoArgs, Secret, limits};
+use repository::Tag;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,12 @@ pub struct BackupArgs {
     /// Name to keep the backups under [default: the database's name]; with --all-databases what comes before it
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// Give the backup this word, to find it by and to keep it by with `prune --keep-tag`. May be repeated
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<Tag>,
+    /// Keep the backup for ever, as `longshore pin` does
+    #[arg(long)]
+    pub pin: bool,
     /// Connections that read at the same time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,

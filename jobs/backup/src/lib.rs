@@ -102,7 +102,7 @@ async fn one(
             session.abandon(why).await;
             Err(failure)
         }
-        Ok(copied) => commit(kit, session, copied).await,
+        Ok(copied) => commit(args, kit, session, copied).await,
     }
 }
 
@@ -170,7 +170,7 @@ fn assert_complete(plan: &engine::Plan, stored: &[workers::Stored]) -> Result<()
     Err(Failure::new(Exit::Internal, what))
 }
 
-async fn commit(kit: &Kit, session: Session, copied: Copied) -> Result<Summary, Failure> {
+async fn commit(args: &BackupArgs, kit: &Kit, session: Session, copied: Copied) -> Result<Summary, Failure> {
     kit.progress.stage("commit");
     let commit = Commit {
         rows: copied.stored.iter().map(|segment| segment.digest.rows).sum(),
@@ -181,6 +181,8 @@ async fn commit(kit: &Kit, session: Session, copied: Copied) -> Result<Summary, 
         scope: if copied.about.filter.is_empty() { Scope::Full } else { Scope::Filtered },
         streams: copied.streams,
         boundaries: copied.boundaries,
+        tags: args.tag.iter().cloned().collect(),
+        pin: args.pin,
     };
     // From here on a signal no longer stops the job: the few puts that are left take less than the grace period, and
     // stopping between them would leave the operator without an answer to whether the backup exists.

@@ -220,6 +220,7 @@ impl Repository {
                 full: header.scope == "full",
                 rows: header.totals.rows,
                 bytes: header.totals.bytes,
+                tags: header.tags,
                 pinned: ledger.pins.contains(&(header.source.clone(), header.backup)),
                 verified: proven.verified.max(proven.drilled).is_some() && !proven.in_doubt(),
             };

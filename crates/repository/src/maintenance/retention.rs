@@ -7,7 +7,7 @@
 //!
 //! Periods are those of UTC; weeks begin on Monday.
 
-use crate::BackupId;
+use crate::{BackupId, Tag};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ const SMALL_ROWS: u64 = 100;
 const SMALL_BYTES: u64 = 1 << 20;
 
 /// How many backups to keep, by rule: the newest of each of the last so many hours, days, …, that have one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Policy {
     /// The newest ones.
     pub last: u32,
@@ -39,6 +39,8 @@ pub struct Policy {
     pub yearly: u32,
     /// Everything that began less than so long ago.
     pub within: Option<SignedDuration>,
+    /// Everything that has one of these.
+    pub tags: BTreeSet<Tag>,
 }
 
 impl Policy {
@@ -79,6 +81,8 @@ pub enum Reason {
     Yearly,
     /// Young enough.
     Within,
+    /// It has a tag that is kept.
+    Tag,
     /// Somebody wants it kept for ever.
     Pinned,
     /// The newest of its source: always kept.
@@ -103,6 +107,7 @@ impl Reason {
             Self::Monthly => "monthly",
             Self::Yearly => "yearly",
             Self::Within => "within",
+            Self::Tag => "tag",
             Self::Pinned => "pinned",
             Self::Newest => "newest",
             Self::NewestVerified => "newest verified",
@@ -127,6 +132,8 @@ pub struct Past {
     pub rows: u64,
     /// Bytes of rows.
     pub bytes: u64,
+    /// Words that somebody gave it.
+    pub tags: BTreeSet<Tag>,
     /// Whether it is to be kept for ever.
     pub pinned: bool,
     /// Whether it was proven to be whole, and nothing has contradicted that since.
@@ -222,6 +229,9 @@ pub fn decide(policy: &Policy, history: &[Past], gate: Gate, now: Timestamp) -> 
     for past in &newest_first {
         if policy.within.is_some_and(|within| now.duration_since(past.started) < within) {
             keep(past.id, Reason::Within);
+        }
+        if !policy.tags.is_disjoint(&past.tags) {
+            keep(past.id, Reason::Tag);
         }
         if past.pinned {
             keep(past.id, Reason::Pinned);

@@ -3,7 +3,7 @@
 //! Owns documents, lists, hints and the manifest's header of one session, and the second look at what is condemned. Promises that the
 //! manifest is the last object put, and that it names nothing which was condemned while the session ran.
 
-use super::{Commit, DOCUMENT_CHUNK, Original, Scope, Session};
+use super::{Commit, DOCUMENT_CHUNK, Original, Session};
 use crate::condemned;
 use crate::frame::Kind;
 use crate::frame::encode_with;
@@ -28,13 +28,16 @@ impl Session {
         let mut reused = ReusedObjects::new(self.id);
         reused.note(documents.iter().flat_map(|document| &document.refs));
         reused.note(commit.segments.iter().flat_map(|(_, refs)| &refs.refs));
-        let (lists, firsts) = self.put_lists(commit.segments).await?;
+        let (lists, firsts) = self.put_lists(std::mem::take(&mut commit.segments)).await?;
         reused.note(&lists);
-        let hints = Hints { boundaries: commit.boundaries, lists: firsts };
+        let hints = Hints { boundaries: std::mem::take(&mut commit.boundaries), lists: firsts };
         self.put_hints(&hints).await?;
         totals.added_bytes = self.uploader.counters.added_bytes.load(Relaxed);
         totals.reused_chunks = self.uploader.counters.reused_chunks.load(Relaxed);
-        let header = self.header(commit.scope, totals, lists, documents);
+        let header = self.header(&commit, totals, lists, documents);
+        if commit.pin {
+            self.repository.pin(&self.options.source, self.backup).await?;
+        }
         reused.refuse_condemned(&condemned::read(self.store()).await?)?;
         Ok(Manifest { header, about: commit.about, sealed: false })
     }
@@ -51,7 +54,7 @@ impl Session {
     /// The manifest's open section. A copy tells the times of its original.
     fn header(
         &self,
-        scope: Scope,
+        commit: &Commit,
         totals: Totals,
         lists: Vec<ChunkRef>,
         documents: Vec<DocumentRecord>,
@@ -67,10 +70,11 @@ impl Session {
             finished: self.started.saturating_add(passed).unwrap_or(self.started),
             program: self.options.program.clone(),
             consistency: "snapshot".to_owned(),
-            scope: scope.as_str().to_owned(),
+            scope: commit.scope.as_str().to_owned(),
             totals,
             lists,
             documents,
+            tags: commit.tags.clone(),
             copied_from: None,
         };
         match self.copy_of.as_ref() {

@@ -16,11 +16,11 @@ use crate::resume;
 use crate::upload::{Uploader, put_own};
 use crate::{
     BackupId, ChunkRef, Error, FORMAT, Hints, Manifest, ManifestHeader, Repository, SegmentRecord, SegmentRefs,
-    SessionId, SourceName, UnitWriter, keys,
+    SessionId, SourceName, Tag, UnitWriter, keys,
 };
 use jiff::Timestamp;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -62,6 +62,10 @@ pub struct Commit {
     pub rows: u64,
     /// Segment sizes for the next backup.
     pub boundaries: BTreeMap<String, u64>,
+    /// Words to find it by, and to keep it by.
+    pub tags: BTreeSet<Tag>,
+    /// Whether it is pinned before it exists, so that there is no moment at which it could go.
+    pub pin: bool,
 }
 
 /// How much of its source a backup holds.
@@ -204,7 +208,8 @@ impl Session {
     }
 
     /// Commits: stores documents, lists and hints, then the manifest. `Ok` means that the backup exists. So it may after
-    /// an [`Error::Store`] if it was the manifest's put that was not answered.
+    /// an [`Error::Store`] if it was the manifest's put that was not answered. A pin of a backup that does not come to be is
+    /// left behind, and holds nothing.
     pub async fn commit(mut self, commit: Commit) -> Result<Manifest, Error> {
         let manifest = match self.prepare(commit).await {
             Ok(manifest) => manifest,

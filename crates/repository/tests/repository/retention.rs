@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use proptest::prelude::*;
-use repository::BackupId;
 use repository::retention::{Decision, Gate, Past, Policy, Reason, decide};
+use repository::{BackupId, Tag};
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,8 +18,8 @@ fn at(seconds: i64) -> Timestamp {
 fn past(ago: i64, later: i64) -> Past {
     let stored = at(NOW - ago + later);
     let id = BackupId::at(UNIX_EPOCH + Duration::from_secs(u64::try_from(NOW - ago).unwrap()));
-    let (pinned, verified) = (false, false);
-    Past { id, started: at(NOW - ago), stored, full: true, rows: 1_000, bytes: 1 << 30, pinned, verified }
+    let (tags, pinned, verified) = (BTreeSet::new(), false, false);
+    Past { id, started: at(NOW - ago), stored, full: true, rows: 1_000, bytes: 1 << 30, tags, pinned, verified }
 }
 
 fn daily(days: i64) -> Vec<Past> {
@@ -39,19 +39,27 @@ fn any_past() -> impl Strategy<Value = Past> {
     let ago = prop_oneof![3 => 0..200_000_i64, 2 => 0..8_000_000_i64, 1 => 0..90_000_000_i64];
     // Now and then the id tells another time than the manifest: a clock went back, or somebody lies.
     let skew = prop_oneof![9 => Just(0_i64), 1 => -2_000_000..2_000_000_i64];
-    (ago, later, skew, 0..10_u8, 0..12_u8, 0..12_u8).prop_map(|(ago, later, skew, full, pinned, verified)| Past {
+    let flags = (0..10_u8, 0..12_u8, 0..12_u8, 0..8_u8);
+    (ago, later, skew, flags).prop_map(|(ago, later, skew, (full, pinned, verified, tags))| Past {
         id: past((ago + skew).max(0), 0).id,
         full: full > 1,
+        tags: tags_of(tags),
         pinned: pinned == 0,
         verified: verified == 0,
         ..past(ago, later)
     })
 }
 
+/// The tags whose bits are set: mostly none or one.
+fn tags_of(bits: u8) -> BTreeSet<Tag> {
+    let names = [(1, "release"), (2, "audit")];
+    names.iter().filter(|(bit, _)| bits < 4 && bits & bit != 0).map(|(_, name)| name.parse().unwrap()).collect()
+}
+
 fn any_policy() -> impl Strategy<Value = Policy> {
     let some = || prop_oneof![2 => Just(0_u32), 3 => 0..8_u32];
-    (some(), some(), some(), some(), some(), some(), prop::option::of(0..400_i64)).prop_map(
-        |(last, hourly, daily, weekly, monthly, yearly, hours)| Policy {
+    (some(), some(), some(), some(), some(), some(), prop::option::of(0..400_i64), 0..8_u8).prop_map(
+        |(last, hourly, daily, weekly, monthly, yearly, hours, tags)| Policy {
             last,
             hourly,
             daily,
@@ -59,6 +67,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             monthly,
             yearly,
             within: hours.map(SignedDuration::from_hours),
+            tags: tags_of(tags),
         },
     )
 }
@@ -112,6 +121,9 @@ fn oracle(policy: &Policy, history: &[Past], me: &Past) -> BTreeSet<Reason> {
     }
     if policy.within.is_some_and(|within| at(NOW) < me.started + within) {
         reasons.insert(Reason::Within);
+    }
+    if me.tags.iter().any(|tag| policy.tags.contains(tag)) {
+        reasons.insert(Reason::Tag);
     }
     if me.pinned {
         reasons.insert(Reason::Pinned);

@@ -222,6 +222,8 @@ pub async fn store_tables(session: &Session, tables: &[Table], bundle: usize) ->
         streams: tables.len() as u64,
         rows: tables.iter().map(|(_, rows)| rows.len() as u64).sum(),
         boundaries: BTreeMap::from([("t".to_owned(), 64)]),
+        tags: Default::default(),
+        pin: false,
     })
 }
 

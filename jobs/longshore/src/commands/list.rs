@@ -3,7 +3,7 @@
 use clap::Args;
 use jobkit::format::{age, bytes, count, duration};
 use jobkit::{Align, Failure, Kit, RepoArgs, text_table};
-use repository::{Proofs, SourceName, Summary};
+use repository::{Error, Manifest, Proofs, SourceName, Summary, Tag};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -14,7 +14,10 @@ pub struct ListArgs {
     repo: RepoArgs,
     /// Only backups of this source
     #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    name: Option<SourceName>,
+    /// Only backups that have this tag
+    #[arg(long, value_name = "TAG")]
+    tag: Option<Tag>,
 }
 
 /// A backup, and what verifications and drills have found out about it.
@@ -30,13 +33,15 @@ struct Listed {
     marked: bool,
 }
 
-/// Reads all manifests and prints a line for each, the newest last.
+/// Reads all manifests and prints a line for each, the newest last. One that cannot be read hides none of the others.
 pub async fn run(args: ListArgs, kit: Kit) -> Result<(), Failure> {
     let repository = args.repo.open().await?;
-    let source: Option<SourceName> = args.name.as_deref().map(str::parse).transpose().map_err(Failure::from)?;
-    let mut proofs = repository.proofs(source.as_ref()).await?;
+    let source = args.name.as_ref();
+    let mut proofs = repository.proofs(source).await?;
     let (pins, marks) = (repository.pinned().await?, repository.removals().await?);
-    let listed = repository.backups(source.as_ref()).await?.into_iter().map(|manifest| {
+    let (backups, unreadable) = repository.readable_backups(source).await?;
+    let tagged = |manifest: &Manifest| args.tag.as_ref().is_none_or(|tag| manifest.header.tags.contains(tag));
+    let listed = backups.into_iter().filter(tagged).map(|manifest| {
         let of = (manifest.header.source.clone(), manifest.header.backup);
         Listed {
             summary: Summary::from(&manifest),
@@ -47,29 +52,54 @@ pub async fn run(args: ListArgs, kit: Kit) -> Result<(), Failure> {
     });
     let listed: Vec<Listed> = listed.collect();
     let now = repository.now().await?;
-    kit.printer.print(&listed, |listed| {
-        if listed.is_empty() {
-            let of = source.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
-            return format!("no backups{of} in {}\n", repository.location());
+    kit.printer.print(&listed, |listed| match listed.is_empty() {
+        true => format!("no backups{} in {}\n", wanted(&args), repository.location()),
+        false => table(listed, now),
+    })?;
+    unreadable_too(unreadable)
+}
+
+/// A list that is not whole must not pass for one.
+fn unreadable_too(unreadable: Vec<Error>) -> Result<(), Failure> {
+    let more = unreadable.len().saturating_sub(1);
+    let Some(first) = unreadable.into_iter().next() else { return Ok(()) };
+    let failure = Failure::from(first);
+    Err(match more {
+        0 => failure.context("one backup is not listed"),
+        more => {
+            failure.context(format!("{} backups are not listed, the first because of this", count(more as u64 + 1)))
         }
-        let columns = [
-            ("SOURCE", Align::Left),
-            ("BACKUP", Align::Left),
-            ("STARTED (UTC)", Align::Left),
-            ("AGE", Align::Left),
-            ("TOOK", Align::Right),
-            ("TABLES", Align::Right),
-            ("ROWS", Align::Right),
-            ("READ", Align::Right),
-            ("STORED", Align::Right),
-            ("ADDED", Align::Right),
-            ("SCOPE", Align::Left),
-            ("VERIFIED", Align::Left),
-            ("DRILLED", Align::Left),
-            ("KEPT", Align::Left),
-        ];
-        text_table(&columns, listed.iter().map(|listed| line(listed, now)))
     })
+}
+
+fn wanted(args: &ListArgs) -> String {
+    let of = args.name.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+    let tagged = args.tag.as_ref().map(|tag| format!(" with the tag {tag}")).unwrap_or_default();
+    of + &tagged
+}
+
+fn table(listed: &[Listed], now: jiff::Timestamp) -> String {
+    let columns = [
+        ("SOURCE", Align::Left),
+        ("BACKUP", Align::Left),
+        ("STARTED (UTC)", Align::Left),
+        ("AGE", Align::Left),
+        ("TOOK", Align::Right),
+        ("TABLES", Align::Right),
+        ("ROWS", Align::Right),
+        ("READ", Align::Right),
+        ("STORED", Align::Right),
+        ("ADDED", Align::Right),
+        ("SCOPE", Align::Left),
+        ("VERIFIED", Align::Left),
+        ("DRILLED", Align::Left),
+        ("KEPT", Align::Left),
+        ("TAGS", Align::Left),
+    ];
+    // Most repositories have no tags, and the line is long enough.
+    let tags = listed.iter().any(|listed| !listed.summary.tags.is_empty());
+    let columns = &columns[..columns.len() - usize::from(!tags)];
+    text_table(columns, listed.iter().map(|listed| line(listed, now, tags)))
 }
 
 /// The day of a proof. A failure that nothing has cured since comes first: it is what somebody must see.
@@ -91,11 +121,11 @@ fn kept(listed: &Listed) -> &'static str {
     }
 }
 
-fn line(listed: &Listed, now: jiff::Timestamp) -> Vec<String> {
+fn line(listed: &Listed, now: jiff::Timestamp, tags: bool) -> Vec<String> {
     let Listed { summary, proofs, .. } = listed;
     let took = Duration::try_from(summary.finished.duration_since(summary.started)).unwrap_or_default();
     let [verified, drilled] = proven(proofs);
-    vec![
+    let mut cells = vec![
         summary.source.to_string(),
         summary.id.to_string(),
         summary.started.strftime("%Y-%m-%d %H:%M:%S").to_string(),
@@ -110,5 +140,9 @@ fn line(listed: &Listed, now: jiff::Timestamp) -> Vec<String> {
         verified,
         drilled,
         kept(listed).to_owned(),
-    ]
+    ];
+    if tags {
+        cells.push(summary.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", "));
+    }
+    cells
 }

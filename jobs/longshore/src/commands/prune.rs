@@ -6,7 +6,7 @@ use clap::Args;
 use jobkit::format::{bytes, count, counted};
 use jobkit::{Exit, Failure, Kit, RepoArgs, limits};
 use repository::retention::{Policy, Shrunk};
-use repository::{BackupId, Mark, PruneOptions, Pruned, Repository, Selector, SourceName, SourcePlan, Swept};
+use repository::{BackupId, Mark, PruneOptions, Pruned, Repository, Selector, SourceName, SourcePlan, Swept, Tag};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -70,6 +70,9 @@ struct KeepArgs {
     /// Keep every backup that began less than so long ago
     #[arg(long, value_name = "TIME", value_parser = limits::duration)]
     keep_within: Option<Duration>,
+    /// Keep every backup that has this tag; several times for several
+    #[arg(long, value_name = "TAG")]
+    keep_tag: Vec<Tag>,
 }
 
 impl KeepArgs {
@@ -82,6 +85,7 @@ impl KeepArgs {
             monthly: self.keep_monthly,
             yearly: self.keep_yearly,
             within: self.keep_within.and_then(|within| within.try_into().ok()),
+            tags: self.keep_tag.iter().cloned().collect(),
         }
     }
 }
