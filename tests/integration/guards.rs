@@ -169,6 +169,46 @@ async fn an_empty_database_needs_no_mark_and_keeps_the_one_it_has() {
     assert!(restored["replaced"].is_string(), "{restored}");
 }
 
+/// What has no rows and no schema of its own is somebody's work, too: none of it is lost without a mark, least of all at the source.
+#[tokio::test]
+async fn a_database_of_servers_publications_or_privileges_alone_is_not_empty() {
+    let db = postgres(15).await.create_database().await;
+    let (user, place) = (format!("fdw_{}", db.name), Place::new().await);
+    place.backup(&db.url()).run().await.success();
+    let role = format!("create role {user}");
+    db.exec(&role).await;
+    for (make, holds) in [
+        ("create foreign data wrapper w", "foreign-data wrapper"),
+        ("create publication p", "publication"),
+        (&format!("alter default privileges for role {user} grant select on tables to public"), "default privileges"),
+        ("create text search configuration c (parser = pg_catalog.default)", "text search configuration"),
+    ] {
+        let other = db.server.create_database().await;
+        other.exec(make).await;
+        assert_failed(place.restore(&other.url()).run().await, 77, holds);
+        assert_eq!(databases_like(&db, &other.name).await, [other.name.as_str()], "{make}");
+        other.exec("create table still_there (x int)").await;
+        other.exec(&format!("drop owned by {user}")).await;
+    }
+    db.exec("create foreign data wrapper w").await;
+    assert_failed(place.restore(&db.url()).run().await, 77, "the database that this backup was made of");
+    db.exec(&format!("drop foreign data wrapper w; drop role {user}")).await;
+}
+
+/// Whoever marks the wrong database as staging must not take production's protection away by that.
+#[tokio::test]
+async fn a_mark_as_production_is_taken_away_before_another_is_made() {
+    let db = postgres(15).await.create_database().await;
+    db.exec("create table t (x int)").await;
+    mark(&db.url(), "production").run().await.success();
+    assert_failed(mark(&db.url(), "staging").run().await, 77, "marked as production");
+    let still = mark(&db.url(), "prodution").run().await.success().json();
+    assert_eq!((&still["before"], &still["replaceable"]), (&"production".into(), &false.into()));
+    Job::new(["mark", "--remove"]).env("LONGSHORE_TARGET", db.url()).run().await.success();
+    let now = mark(&db.url(), "staging").run().await.success().json();
+    assert_eq!((&now["before"], &now["replaceable"]), (&serde_json::Value::Null, &true.into()));
+}
+
 /// A mark is of one place: a backup of a marked database brings its comment along and not the mark.
 #[tokio::test]
 async fn a_backup_carries_no_mark() {

@@ -100,6 +100,8 @@ pub struct Marked {
     pub server: String,
     /// The environment it is marked as now; `None` when the mark was taken away.
     pub marked_as: Option<String>,
+    /// Whether restores may replace it now.
+    pub replaceable: bool,
     /// The environment it was marked as before.
     pub before: Option<String>,
     /// Its size on disk.

@@ -13,6 +13,8 @@ use crate::toc::{Contents, Section};
 use crate::tools::Tool;
 use engine::{Error, Kind};
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// A finished dump.
@@ -23,8 +25,9 @@ pub(crate) struct Archive {
 
 /// A folder only this user can look into, removed when dropped.
 pub(crate) fn private_folder() -> Result<tempfile::TempDir, Error> {
-    // Mode 0700 is what the library gives a temporary folder.
-    tempfile::Builder::new().prefix("longshore-").tempdir().map_err(|e| {
+    // The tools write what a database is made of in there, passwords of foreign servers among it, readable as the umask has it.
+    let private = Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix("longshore-").permissions(private).tempdir().map_err(|e| {
         Error::new(Kind::Config, format!("make a temporary folder: {e}")).hint("is TMPDIR writable and not full?")
     })
 }
@@ -122,4 +125,17 @@ pub(crate) fn conninfo(database: &str) -> String {
     // The tools notice a dead network as our own sessions do; by default it takes them hours.
     const ALIVE: &str = "keepalives_idle=30 keepalives_interval=10 keepalives_count=6 tcp_user_timeout=120000";
     format!("dbname='{}' {ALIVE}", database.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn the_folder_of_a_schema_is_its_owners_alone() {
+        let folder = private_folder().unwrap();
+        let mode = std::fs::metadata(folder.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 }

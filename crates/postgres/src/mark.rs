@@ -36,6 +36,13 @@ pub async fn mark(endpoint: &Endpoint, name: Option<&str>) -> Result<Marked, Err
         return Err(Error::new(Kind::Refused, what).hint(format!("let {owner} mark it, or a superuser")));
     }
     let (theirs, marks) = Marks::split(comment.as_deref());
+    if let (Some(name), Some(before)) = (name, marks.target.as_ref().filter(|mark| mark.is_protected()))
+        && !Mark::new(name, endpoint).is_protected()
+    {
+        let what = format!("{endpoint} is marked as {}, where nothing is restored into", before.name);
+        let hint = "if it is not that any more, take the mark away first: longshore mark --remove; nothing was changed";
+        return Err(Error::new(Kind::Refused, what).hint(hint));
+    }
     let now = Marks { target: name.map(|name| Mark::new(name, endpoint)), replaced: marks.replaced };
     let statement = now.statement(endpoint.database(), theirs.as_deref());
     client.batch_execute(&statement).await.map_err(from_postgres(format!("mark {endpoint}")))?;
@@ -44,6 +51,7 @@ pub async fn mark(endpoint: &Endpoint, name: Option<&str>) -> Result<Marked, Err
         database: endpoint.database().to_owned(),
         server: endpoint.server(),
         marked_as: name.map(str::to_owned),
+        replaceable: name.is_some_and(|name| !Mark::new(name, endpoint).is_protected()),
         before: marks.target.map(|mark| mark.name),
         bytes: number(1),
         tables: number(2),

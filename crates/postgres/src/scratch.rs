@@ -444,6 +444,18 @@ pub(crate) const HOLDS: &str = "WITH own(what) AS ( \
          UNION ALL SELECT 'schema ' || nspname FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_' \
          UNION ALL SELECT 'type ' || oid::pg_catalog.regtype::text FROM pg_catalog.pg_type WHERE oid >= 16384 AND (typtype IN ('e', 'd', 'r') OR typtype = 'c' AND EXISTS (SELECT FROM pg_catalog.pg_class k WHERE k.oid = typrelid AND k.relkind = 'c')) \
          UNION ALL SELECT 'extension ' || extname FROM pg_catalog.pg_extension WHERE oid >= 16384 \
+         UNION ALL SELECT 'foreign-data wrapper ' || fdwname FROM pg_catalog.pg_foreign_data_wrapper \
+         UNION ALL SELECT 'foreign server ' || srvname FROM pg_catalog.pg_foreign_server \
+         UNION ALL SELECT 'publication ' || pubname FROM pg_catalog.pg_publication \
+         UNION ALL SELECT 'event trigger ' || evtname FROM pg_catalog.pg_event_trigger \
+         UNION ALL SELECT 'operator ' || oprname FROM pg_catalog.pg_operator WHERE oid >= 16384 \
+         UNION ALL SELECT 'cast to ' || casttarget::pg_catalog.regtype::text FROM pg_catalog.pg_cast WHERE oid >= 16384 \
+         UNION ALL SELECT 'collation ' || collname FROM pg_catalog.pg_collation WHERE oid >= 16384 \
+         UNION ALL SELECT 'conversion ' || conname FROM pg_catalog.pg_conversion WHERE oid >= 16384 \
+         UNION ALL SELECT 'text search configuration ' || cfgname FROM pg_catalog.pg_ts_config WHERE oid >= 16384 \
+         UNION ALL SELECT 'text search dictionary ' || dictname FROM pg_catalog.pg_ts_dict WHERE oid >= 16384 \
+         UNION ALL SELECT 'language ' || lanname FROM pg_catalog.pg_language WHERE oid >= 16384 \
+         UNION ALL SELECT 'default privileges of ' || pg_catalog.pg_get_userbyid(defaclrole)::text FROM pg_catalog.pg_default_acl \
          UNION ALL SELECT 'large object ' || oid::text FROM pg_catalog.pg_largeobject_metadata \
          UNION ALL SELECT 'replication slot ' || slot_name FROM pg_catalog.pg_replication_slots WHERE database = current_database() \
          UNION ALL SELECT 'subscription ' || subname FROM pg_catalog.pg_subscription WHERE subdbid = \

@@ -21,7 +21,7 @@ pub struct MarkArgs {
     /// Password for the target; better given in LONGSHORE_TARGET_PASSWORD_FILE than on the command line
     #[arg(long, value_name = "PASSWORD")]
     target_password: Option<Secret>,
-    /// Which environment it is, such as staging; production, prod and live are never restored into
+    /// Which environment it is, such as staging; production, live, and names with a word that begins with prod, are never restored into
     #[arg(long = "as", value_name = "NAME", value_parser = environment, required_unless_present = "remove")]
     name: Option<String>,
     /// Take the mark away: nothing is restored into the database any more
@@ -57,5 +57,6 @@ fn text(marked: &Marked) -> String {
         (None, None) => format!("{database} at {server} was not marked"),
     };
     let tables = counted(marked.tables, "table");
-    format!("{what}\n  {tables}, {} on disk\n", bytes(marked.bytes))
+    let means = if marked.replaceable { "restores may replace it" } else { "nothing is restored into it" };
+    format!("{what}: {means}\n  {tables}, {} on disk\n", bytes(marked.bytes))
 }
