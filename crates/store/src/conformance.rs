@@ -133,7 +133,11 @@ impl Case {
         ok("delete nothing", self.0.delete_all(&[]).await);
         let keys: Vec<Key> = names.iter().map(|name| key(name)).collect();
         ok("delete many", self.0.delete_all(&keys).await);
-        assert_eq!(self.names("", None).await, [stays.clone()], "deleted objects are listed, or too many were deleted");
+        assert_eq!(
+            self.names("", None).await,
+            std::slice::from_ref(&stays),
+            "deleted objects are listed, or too many were deleted"
+        );
         self.remove_all(&[stays]).await;
     }
 

@@ -137,6 +137,11 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Error::NotFound { .. } | Error::AlreadyExists { .. } => return None,
+            Error::Denied { what, location, .. } if location.starts_with("s3:") && what.starts_with("delete") => {
+                "deleting takes s3:DeleteObject, which only the credential for maintenance has: see `longshore doctor --print-policy \
+                 maintenance`"
+                    .to_owned()
+            }
             Error::Denied { location, .. } if location.starts_with("s3:") => {
                 "check the access key, its policy on the bucket and prefix (s3:PutObject, s3:GetObject, s3:ListBucket), \
                  and this machine's clock"

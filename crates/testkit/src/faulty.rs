@@ -213,6 +213,13 @@ impl Store for Faulty {
         if fault == Some(Fault::LostReply) { Err(self.lost("delete", key.as_str())) } else { Ok(()) }
     }
 
+    async fn delete_all(&self, keys: &[Key]) -> Result<(), Error> {
+        for key in keys {
+            self.delete(key).await?;
+        }
+        Ok(())
+    }
+
     async fn now(&self) -> Result<SystemTime, Error> {
         self.meet(Call::Now, "").await?;
         self.inner.now().await
