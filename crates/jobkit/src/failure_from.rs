@@ -54,6 +54,9 @@ impl From<repository::Error> for Failure {
             }
             E::Damaged { .. } => Self::new(Exit::Data, what)
                 .hint("restore another backup, or from a second copy of the repository; keep the damaged object for a closer look"),
+            E::Missing { object, .. } if object == "repository.json" => Self::new(Exit::Data, what).hint(
+                "put it back, from an older version or another copy of the bucket; a new repository in this place would not know these backups",
+            ),
             E::Missing { .. } => Self::new(Exit::Data, what)
                 .hint("restore another backup, or from a second copy of the repository; find out who deletes in this one"),
             E::NoRepository { .. } => {
@@ -64,7 +67,7 @@ impl From<repository::Error> for Failure {
             E::Sealed { .. } => Self::new(Exit::Config, what)
                 .hint("name the file of an age identity that is a recipient in LONGSHORE_IDENTITY_FILE; `longshore keys list` shows for whom it can be"),
             E::Keys { .. } => Self::new(Exit::Config, what)
-                .hint("compare the repository's URL and the files that LONGSHORE_IDENTITY_FILE and LONGSHORE_WRITER_KEY_FILE name; `longshore keys list` shows who is known"),
+                .hint("`longshore keys list` shows who is known; compare the repository's URL, and the key that was given"),
             E::Signer { .. } => Self::new(Exit::Refused, what)
                 .hint("restore nothing from it before you know who has put it there: `longshore keys list` shows whose backups are believed"),
             E::NotFound { .. } => Self::new(Exit::NoInput, what).hint("`longshore list` shows what there is"),

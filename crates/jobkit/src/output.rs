@@ -115,12 +115,12 @@ pub enum Align {
     Right,
 }
 
-/// A table without borders, two spaces between columns. Rows with fewer cells than columns are filled up. On a terminal
-/// it keeps to the terminal's width.
+/// A table without borders, two spaces between columns. Rows with fewer cells than columns are filled up. A cell
+/// is never broken: an id in pieces cannot be copied.
 #[must_use]
 pub fn text_table(columns: &[(&str, Align)], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|(name, _)| *name));
     table.add_rows(rows);
     for (index, (_, align)) in columns.iter().enumerate() {

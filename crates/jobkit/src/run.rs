@@ -20,7 +20,7 @@ use crate::failure::{Failure, OrFail};
 use crate::memory;
 use crate::output::{Output, Printer, write_stdout};
 use crate::progress::Progress;
-use crate::secret::redact_text;
+use crate::secret::{redact_text, redact_url};
 use crate::shutdown::{GRACE, Shutdown};
 use crate::signals::{Begun, SignalArgs, Subject, Telling};
 use crate::telemetry::Log;
@@ -95,6 +95,12 @@ where
             for name in unknown {
                 tracing::warn!(variable = name, "no option reads this variable; is its name mistyped?");
             }
+            for option in exposed(&argv) {
+                tracing::warn!(
+                    option,
+                    "a secret on the command line can be read by everybody on this machine: give it in a file, as LONGSHORE_…_FILE"
+                );
+            }
             let progress = Progress::new(log.progress_mode(&settings));
             let printer = printer.clone();
             drive(progress, async |shutdown, progress| {
@@ -130,6 +136,21 @@ fn parsed<A: clap::Parser>(vars: &Vars, argv: &[OsString]) -> Result<(A, String,
     let args = A::from_arg_matches_mut(&mut matches)
         .map_err(|error| Failure::new(Exit::Usage, error.kind().to_string()).hint("see --help"))?;
     Ok((args, command, unknown))
+}
+
+/// Options on the command line that carry a secret: by their names, or by a URL with a password in it.
+pub(crate) fn exposed(argv: &[OsString]) -> Vec<String> {
+    const SECRET: [&str; 4] = ["password", "secret-key", "identity", "writer-key"];
+    let argv: Vec<&str> = argv.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
+    let mut found = Vec::new();
+    for (at, arg) in argv.iter().enumerate() {
+        let Some(option) = arg.strip_prefix("--") else { continue };
+        let (name, value) = option.split_once('=').unwrap_or((option, argv.get(at + 1).copied().unwrap_or_default()));
+        if SECRET.iter().any(|secret| name.ends_with(secret)) || (value.contains("://") && redact_url(value) != value) {
+            found.push(format!("--{name}"));
+        }
+    }
+    found
 }
 
 /// `backup`, of the binary `longshore-backup`.

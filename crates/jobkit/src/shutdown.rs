@@ -148,7 +148,7 @@ pub(crate) async fn another_signal() {
 }
 
 fn interrupted(signal: StopSignal, failure: Failure) -> Failure {
-    let what = format!("stopped by {signal}; nothing was published");
+    let what = format!("stopped by {signal}");
     if failure.exit() == Exit::Interrupted {
         failure.context(what)
     } else {
@@ -187,7 +187,7 @@ mod tests {
             Err::<(), _>(failed(Exit::Unavailable))
         };
         let failure = shutdown.run(job).await.unwrap_err();
-        assert_eq!(failure.to_string(), "stopped by SIGTERM; nothing was published");
+        assert_eq!(failure.to_string(), "stopped by SIGTERM");
         assert_eq!((failure.exit(), failure.causes()), (Exit::Interrupted, vec!["canceled".to_owned()]));
     }
 

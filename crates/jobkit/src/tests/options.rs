@@ -282,3 +282,12 @@ fn an_argument_of_type_secret_does_not_print() {
     assert!(!format!("{args:?}").contains("canary"));
     assert_eq!(args.secret_key.unwrap().expose(), "canary");
 }
+
+#[test]
+fn secrets_on_the_command_line_are_noticed_by_their_names_and_in_urls() {
+    let exposed = |argv: &[&str]| crate::run::exposed(&argv.iter().map(std::ffi::OsString::from).collect::<Vec<_>>());
+    let all =
+        ["x", "--s3-secret-key", "k", "--identity=AGE", "--source", "postgres://u:p@h/d", "--to=https://token@h/"];
+    assert_eq!(exposed(&all), ["--s3-secret-key", "--identity", "--source", "--to"]);
+    assert!(exposed(&["x", "--source", "postgres://u@h/d", "--writer-key-out", "f", "--repo", "s3://b/p"]).is_empty());
+}
