@@ -117,6 +117,32 @@ async fn a_damaged_wrapped_key_is_no_damaged_backup() {
         assert_failed(found, 65, "1 wrapped key is damaged or missing; no backup is");
     }
     assert!(place.listed().await[0]["failed"].is_null(), "the backup passes for damaged");
+    let check = || place.job(["check", "--max-age=26h"]);
+    let overdue = check().run().await.expect_code(76);
+    assert!(overdue.stdout.contains("keys/"), "{}", overdue.report());
+    place.objects("keys").iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    assert_failed(plain().run().await, 65, "nobody can read");
+    let overdue = check().run().await.expect_code(76);
+    assert!(overdue.stdout.contains("nobody can read"), "{}", overdue.report());
+}
+
+/// Without `repository.json` nobody knows for whom it is sealed: another one in its place would be worse than none.
+#[tokio::test]
+async fn a_lost_repository_file_is_named_and_no_other_is_made() {
+    let safe = Safe::new().await;
+    let place = &safe.place;
+    let (file, aside) = (place.path().join("repository.json"), safe.file("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    let before = files(&place.path());
+    for job in [place.job(["init"]), place.job(["list"]), safe.backup()] {
+        assert_failed(job.run().await, 65, "repository.json is missing");
+    }
+    let after = files(&place.path());
+    let probes = |path: &&PathBuf| path.to_string_lossy().contains("/probe/");
+    assert_eq!(after.iter().filter(|path| !probes(path)).collect::<Vec<_>>(), before.iter().collect::<Vec<_>>());
+    std::fs::rename(&aside, &file).unwrap();
+    safe.backup().run().await.success();
+    assert_eq!(place.listed().await.len(), 2);
 }
 
 #[tokio::test]
@@ -182,7 +208,11 @@ async fn an_identity_can_be_lost_and_replaced() {
 async fn a_backup_of_an_unknown_signer_is_not_restored() {
     let safe = Safe::new().await;
     let (place, target) = (&safe.place, Target::of(&safe.db));
-    safe.reads(place.job(["keys", "remove-writer", "backup"]), "owner").run().await.success();
+    // It takes every backup of that writer's along, so it is not done by the way.
+    let remove = || safe.reads(place.job(["keys", "remove-writer", "backup"]), "owner");
+    assert_failed(remove().run().await, 77, "has signed 1 backup");
+    assert_eq!(place.listed().await.len(), 1);
+    remove().env("LONGSHORE_GIVE_UP_BACKUPS", "true").run().await.success();
     let refused = safe.reads(place.restore(&target.url), "owner").run().await;
     assert_failed(refused, 77, "not a known signer");
     assert_nothing_made(&safe.db, &target.name).await;
@@ -208,7 +238,7 @@ async fn keys_never_show() {
     let safe = Safe::new().await;
     let place = &safe.place;
     let secrets: Vec<String> = ["owner", "spare", "job"]
-        .map(|name| std::fs::read_to_string(safe.file(name)).unwrap().trim().to_owned())
+        .map(|name| std::fs::read_to_string(safe.file(name)).unwrap().lines().last().unwrap().to_owned())
         .into();
     let debug = |job: Job| job.env("LONGSHORE_LOG", "trace");
     let outcomes = [

@@ -143,6 +143,25 @@ async fn without_a_rule_no_backup_is_removed_and_a_named_one_is() {
     assert!(text.contains(&format!("marked  {}", all[0])), "{text}");
 }
 
+/// A backup of an emptied database, given up: what is restored by name is the one before it.
+#[tokio::test]
+async fn a_backup_that_was_given_up_is_restored_by_its_id_only() {
+    let (db, place) = backed_up(2).await;
+    let all = ids(&place).await;
+    let newest =
+        async || place.job(["show", "app", "--output", "json"]).run().await.success().json()["backup"]["id"].clone();
+    assert_eq!(newest().await, all[1]);
+    for given_up in [&all[1], &all[0]] {
+        place.job(["prune", "--remove", &format!("app@{given_up}")]).run().await.success();
+        // Of two that were given up the newest is still better than nothing.
+        let expected = if given_up == &all[1] { &all[0] } else { &all[1] };
+        assert_eq!(newest().await, **expected);
+    }
+    let target = Target::of(&db);
+    let by_id = place.job(["restore", "--from", &format!("app@{}", all[1])]).env("LONGSHORE_TARGET", &target.url);
+    by_id.run().await.success();
+}
+
 /// A backup whose manifest is damaged stops every delete, until it is given up by name; what that does is said.
 #[tokio::test]
 async fn a_damaged_manifest_is_given_up_by_name() {

@@ -169,7 +169,31 @@ impl Repository {
 
     /// The newest full backup of a source.
     pub async fn latest(&self, source: &SourceName) -> Result<Option<Manifest>, Error> {
-        for (source, backup) in self.backup_ids(Some(source)).await?.into_iter().rev() {
+        self.newest_full(source, |_| true).await
+    }
+
+    /// The newest full backup of a source that nobody has given up: one that is marked for removal is taken by its id only, or
+    /// where there is no other.
+    async fn latest_wanted(&self, source: &SourceName) -> Result<Option<Manifest>, Error> {
+        let marked: BTreeSet<BackupId> = self
+            .removals()
+            .await?
+            .into_iter()
+            .filter(|mark| mark.source == *source)
+            .flat_map(|mark| mark.backups)
+            .collect();
+        let wanted = self.newest_full(source, |backup| !marked.contains(&backup)).await?;
+        if wanted.is_some() { Ok(wanted) } else { self.latest(source).await }
+    }
+
+    async fn newest_full(
+        &self,
+        source: &SourceName,
+        wanted: impl Fn(BackupId) -> bool,
+    ) -> Result<Option<Manifest>, Error> {
+        for (source, backup) in
+            self.backup_ids(Some(source)).await?.into_iter().rev().filter(|(_, backup)| wanted(*backup))
+        {
             match self.manifest(&source, backup).await? {
                 Some(manifest) if manifest.header.scope == "full" => return Ok(Some(manifest)),
                 _ => {}
@@ -195,7 +219,7 @@ impl Repository {
     pub async fn find(&self, selector: &Selector) -> Result<Manifest, Error> {
         let source = &selector.source;
         let Some(beginning) = &selector.backup else {
-            return match self.latest(source).await? {
+            return match self.latest_wanted(source).await? {
                 Some(manifest) => Ok(manifest),
                 None => Err(self.nothing_of(source).await?),
             };

@@ -62,12 +62,21 @@ pub struct Settings {
     pub store: Profile,
 }
 
+/// Without `repository.json` there is no repository, unless it was lost: where backups are, another one must not be made.
+async fn nothing_there(store: &dyn Store) -> Result<Error, Error> {
+    let listed = store.list(&keys::manifests_folder(None)?, None).await;
+    Ok(match listed.ok().and_then(|page| page.entries.into_iter().next()) {
+        Some(first) => Error::Missing { object: keys::REPOSITORY.to_owned(), needed_by: first.key.to_string() },
+        None => Error::NoRepository { location: store.location().to_owned() },
+    })
+}
+
 /// Reads `repository.json`.
 pub(crate) async fn read_config(store: &dyn Store) -> Result<Config, Error> {
     let bytes = match store.get(&keys::repository()?).await {
         Ok(bytes) => bytes,
         Err(store::Error::NotFound { .. }) => {
-            return Err(Error::NoRepository { location: store.location().to_owned() });
+            return Err(nothing_there(store).await?);
         }
         Err(source) => return Err(Error::Store { what: "open repository".to_owned(), source }),
     };

@@ -5,6 +5,7 @@
 //! back belongs to the key it stood at and to this repository, and that a known signer has signed it where that is asked for.
 
 use crate::frame::{Frame, Kind, encode_with};
+use crate::sealing::PublicKey;
 use crate::sealing::{Sealer, Signing};
 use crate::{BackupId, ChunkRef, Error, FORMAT, Repository, SessionId, SourceName, Tag};
 use bytes::Bytes;
@@ -88,6 +89,8 @@ pub struct Manifest {
     pub about: serde_json::Value,
     /// Whether the closed section could not be opened, for want of an identity.
     pub sealed: bool,
+    /// Who has signed it, in an encrypted repository.
+    pub signer: Option<PublicKey>,
 }
 
 impl Manifest {
@@ -135,6 +138,7 @@ impl Manifest {
             return Err(Error::Format { object: object.to_owned(), found, known: FORMAT });
         }
         let header: ManifestHeader = serde_json::from_value(raw).map_err(damaged)?;
+        let signer = frame.signer;
         let (about, sealed) = match frame.into_sections(keyring.as_ref(), object) {
             Ok((_, closed)) => (serde_json::from_slice(&closed).map_err(damaged)?, false),
             Err(Error::Sealed { .. }) => (serde_json::Value::Null, true),
@@ -147,6 +151,6 @@ impl Manifest {
             );
             return Err(Error::damaged(object, whose));
         }
-        Ok(Some(Self { header, about, sealed }))
+        Ok(Some(Self { header, about, sealed, signer }))
     }
 }

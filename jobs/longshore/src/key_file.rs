@@ -26,7 +26,8 @@ impl KeyFile {
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let file = made.map_err(|e| {
             let exit = if e.kind() == std::io::ErrorKind::AlreadyExists { Exit::Exists } else { Exit::Config };
-            Failure::new(exit, format!("make {} for a key", path.display())).because(e)
+            let hint = "no file is written over: name another one, or move that one away";
+            Failure::new(exit, format!("make {} for a key", path.display())).because(e).hint(hint)
         })?;
         Ok(Self { path: path.to_owned(), file, written: false })
     }

@@ -152,6 +152,15 @@ impl Repository {
         Ok(wrong)
     }
 
+    /// What is wrong with the wrapped keys, in words: without them nobody reads what is sealed. Nothing where nothing is.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn damaged_keys(&self) -> Result<Vec<String>, Error> {
+        let wrong = if self.is_encrypted() { self.damaged_wraps().await? } else { Vec::new() };
+        Ok(wrong.into_iter().map(|error| error.to_string()).collect())
+    }
+
     /// The recipients, as text.
     pub async fn recipients(&self) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();

@@ -39,7 +39,8 @@ impl Session {
             self.repository.pin(&self.options.source, self.backup).await?;
         }
         reused.refuse_condemned(&condemned::read(self.store()).await?)?;
-        Ok(Manifest { header, about: commit.about, sealed: false })
+        let signer = self.repository.keyring.signing().map(|signing| signing.public());
+        Ok(Manifest { header, about: commit.about, sealed: false, signer })
     }
 
     async fn put_hints(&self, hints: &Hints) -> Result<(), Error> {

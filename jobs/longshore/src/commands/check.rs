@@ -8,7 +8,7 @@ use databases::Address;
 use jiff::{SignedDuration, Timestamp};
 use jobkit::format::{age, duration};
 use jobkit::{Exit, Failure, Kit, RepoArgs, Secret, limits};
-use repository::{BackupId, Manifest, Proofs, Repository, SourceName};
+use repository::{BackupId, Error, Manifest, Proofs, Repository, SourceName};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -98,16 +98,24 @@ pub async fn run(args: CheckArgs, kit: Kit) -> Result<(), Failure> {
             Known { manifest, own, verified: verified.get(source).copied(), drilled: drilled.get(source).copied() };
         sources.push(judge(source, known, &args, now));
     }
-    let overdue = match sources.is_empty() {
-        true => vec!["there is no backup at all: make one with `longshore backup`".to_owned()],
-        false => Vec::new(),
-    };
+    let mut overdue = keys(&repository).await?;
+    if sources.is_empty() {
+        overdue.push("there is no backup at all: make one with `longshore backup`".to_owned());
+    }
     let uncovered = uncovered(&args, &repository, &there).await?;
     let ok = overdue.is_empty() && uncovered.is_empty() && sources.iter().all(|source| source.overdue.is_empty());
     let account = Account { ok, at: now, sources, uncovered, overdue };
     kit.progress.finish();
     kit.printer.print(&account, text)?;
     failure(&account).map_or(Ok(()), Err)
+}
+
+/// What is wrong with the wrapped keys. A backup's credential may not look there, and has no use for them.
+async fn keys(repository: &Repository) -> Result<Vec<String>, Failure> {
+    match repository.damaged_keys().await {
+        Err(Error::Store { source: store::Error::Denied { .. }, .. }) => Ok(Vec::new()),
+        other => Ok(other?),
+    }
 }
 
 /// When each source was proven last; none where that was not asked for.
@@ -228,7 +236,7 @@ fn failure(account: &Account) -> Option<Failure> {
     if what.is_empty() {
         return None;
     }
-    let hint = "the result says of each what to do; the backups that there are can be restored all the same";
+    let hint = "the result says of each what to do";
     Some(Failure::new(Exit::Overdue, what.join("; ")).hint(hint))
 }
 

@@ -48,7 +48,12 @@ pub async fn run(args: InitArgs, kit: Kit) -> Result<(), Failure> {
 
 fn text(args: &InitArgs, repository: &Repository) -> String {
     let mut text = format!("made repository {} in {}\n", repository.config().id, repository.location());
-    let Some(fingerprint) = repository.fingerprint() else { return text };
+    let Some(fingerprint) = repository.fingerprint() else {
+        text.push_str(
+            "  NOT encrypted, which cannot be changed later: whoever can read the store reads the data; see --recipient\n",
+        );
+        return text;
+    };
     text.push_str(&format!("  encrypted; its keys have the fingerprint {fingerprint}\n"));
     if let Some(file) = &args.writer_key_out {
         text.push_str(&format!("  the key of the backup job {:?} is in {}\n", args.writer, file.display()));

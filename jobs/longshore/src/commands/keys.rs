@@ -4,6 +4,7 @@
 
 use crate::key_file::KeyFile;
 use clap::{Args, Subcommand};
+use jobkit::format::counted;
 use jobkit::{Align, Exit, Failure, Kit, RepoArgs, text_table};
 use repository::{Identity, Recipient, Repository};
 use serde_json::json;
@@ -30,7 +31,7 @@ enum What {
     /// Make the key of another backup job; takes an identity
     NewWriter(NewWriter),
     /// Refuse from now on what a writer has signed; takes an identity
-    RemoveWriter(Writer),
+    RemoveWriter(RemoveWriter),
     /// Make an age identity, as age-keygen does; its recipient is printed
     NewIdentity(NewIdentity),
 }
@@ -66,6 +67,15 @@ struct NewWriter {
     /// The file to make
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+struct RemoveWriter {
+    #[command(flatten)]
+    writer: Writer,
+    /// Give up every backup that it has made: none of them is restored any more
+    #[arg(long)]
+    give_up_backups: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -107,19 +117,40 @@ pub async fn run(args: KeysArgs, kit: Kit) -> Result<(), Failure> {
             let text = format!("the key of {:?} is in {}\n", writer.name, out.display());
             say(&kit, &json!({ "writer": writer.name, "public": new.public, "file": out }), text)
         }
-        What::RemoveWriter(writer) => {
-            let gone = encrypted(&writer.repo).await?.remove_writer(&writer.name).await?;
+        What::RemoveWriter(RemoveWriter { writer, give_up_backups }) => {
+            let repository = encrypted(&writer.repo).await?;
+            if !give_up_backups {
+                assert_nothing_signed(&repository, &writer.name).await?;
+            }
+            let gone = repository.remove_writer(&writer.name).await?;
             let text = format!("nothing that {:?} has signed is believed any more\n", gone.name);
             say(&kit, &json!({ "removed": gone }), text)
         }
         What::NewIdentity(NewIdentity { out }) => {
             let (file, identity) = (KeyFile::create(&out)?, Identity::generate());
-            file.write(&identity.expose())?;
             let recipient = identity.recipient().to_string();
+            // As age-keygen does it: the file says whose it is.
+            file.write(&format!("# public key: {recipient}\n{}", identity.expose().as_str()))?;
             let text = format!("{recipient}\n");
             say(&kit, &json!({ "recipient": recipient, "file": out }), text)
         }
     }
+}
+
+/// Fails when there are backups that nobody would restore any more without this writer.
+async fn assert_nothing_signed(repository: &Repository, name: &str) -> Result<(), Failure> {
+    let Some(writer) = repository.signers().iter().find(|signer| signer.name == name) else { return Ok(()) };
+    let (backups, _) = repository.readable_backups(None).await?;
+    let mut signed = backups.iter().filter(|manifest| manifest.signer == Some(writer.public));
+    let Some(newest) = signed.next_back() else { return Ok(()) };
+    let (number, header) = (counted(signed.count() as u64 + 1, "backup"), &newest.header);
+    let what = format!(
+        "{name:?} has signed {number}, such as {}@{}, and none of them could be restored then",
+        header.source, header.backup
+    );
+    Err(Failure::new(Exit::Refused, what).hint(
+        "copy those that you trust into another repository first (`longshore copy` signs anew), or export them; then say --give-up-backups; nothing was changed",
+    ))
 }
 
 /// Opens a repository that has keys.

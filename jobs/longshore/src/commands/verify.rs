@@ -168,6 +168,11 @@ fn failure(verified: &Verified, repaired: u64) -> Option<Failure> {
     if hurt == 0 && keys == 0 {
         return None;
     }
+    let lost = verified.damage.iter().find(|damage| damage.object == "keys/");
+    if let (0, Some(lost)) = (hurt, lost) {
+        let hint = "put an object of keys/ back: from an older version, from a second copy of the bucket, or from the safe; then make sure of two";
+        return Some(Failure::new(Exit::Data, lost.what.clone()).hint(hint));
+    }
     if hurt == 0 {
         let what = format!("{} damaged or missing; no backup is", are(keys, "wrapped key"));
         let hint = "with another identity, `longshore keys remove` and `longshore keys add` wrap them again";
