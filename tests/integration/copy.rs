@@ -39,6 +39,24 @@ async fn a_copy_in_a_bucket_comes_back_when_the_first_repository_is_gone() {
 }
 
 /// Sealed for other recipients: the first repository's keys open nothing of the second.
+/// What retention has removed over there is not brought back the next night.
+#[tokio::test]
+async fn a_copy_can_leave_older_backups_alone() {
+    let (db, place) = backed_up().await;
+    let offsite = Place::new().await;
+    let first = place.listed().await[0]["id"].as_str().unwrap().parse::<repository::BackupId>().unwrap();
+    until("the first backup to be two seconds old", async || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_millis() > u128::from(first.milliseconds()) + 2_000
+    })
+    .await;
+    copy(&place, &offsite).env("LONGSHORE_SINCE", "1s").run().await.success();
+    assert!(offsite.listed().await.is_empty());
+    place.backup(&db.url()).run().await.success();
+    copy(&place, &offsite).env("LONGSHORE_SINCE", "1h").run().await.success();
+    assert_eq!(ids(&offsite.listed().await), ids(&place.listed().await));
+}
+
 #[tokio::test]
 async fn a_copy_is_sealed_for_its_own_recipients() {
     let (db, place) = backed_up().await;

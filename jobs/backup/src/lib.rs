@@ -48,7 +48,10 @@ pub async fn run(args: BackupArgs, kit: Kit) -> Result<(), Failure> {
         Some(name) => {
             let summary = one(&args, &kit, &run, address, name, &repository).await?;
             kit.progress.finish();
-            kit.printer.print(&summary, |summary| report::text(summary, repository.location()))
+            let printed = kit.printer.print(&summary, |summary| report::text(summary, repository.location()));
+            printed.map_err(|failure| {
+                failure.context(format!("{}@{} was made, and is not told", summary.source, summary.id))
+            })
         }
     }
 }

@@ -6,9 +6,10 @@
 
 use clap::Args;
 use jobkit::format::{bytes, count, counted};
-use jobkit::{Exit, Failure, Kit, RepoArgs, ToArgs};
+use jobkit::{Exit, Failure, Kit, RepoArgs, ToArgs, limits};
 use repository::{BackupId, Copied, CopyOptions, Error, Manifest, Repository, Selector, SourceName};
 use serde::Serialize;
+use std::time::Duration;
 
 /// Options of `copy`.
 #[derive(Debug, Clone, Args)]
@@ -28,6 +29,9 @@ pub struct CopyArgs {
     /// Only so many of the newest backups of each source
     #[arg(long, value_name = "N", conflicts_with = "backups", value_parser = clap::value_parser!(u32).range(1..))]
     pub last: Option<u32>,
+    /// Only backups that began less than so long ago: what retention has removed there is not copied again
+    #[arg(long, value_name = "TIME", conflicts_with = "backups", value_parser = limits::duration)]
+    pub since: Option<Duration>,
     /// Copy from an encrypted repository into one that is not encrypted
     #[arg(long, help_heading = "Encryption")]
     pub decrypt: bool,
@@ -146,6 +150,11 @@ async fn chosen(args: &CopyArgs, from: &Repository, to: &Repository) -> Result<V
                 all.iter().filter(|(of, other)| of == source && other > id).count() < last as usize
             };
             missing.retain(newer);
+        }
+        if let Some(since) = args.since {
+            let now = u64::try_from(to.now().await?.as_millisecond()).unwrap_or_default();
+            let oldest = now.saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+            missing.retain(|(_, id)| id.milliseconds() >= oldest);
         }
         return Ok(missing);
     }
