@@ -364,6 +364,9 @@ fn from_clap(error: &clap::Error, argv: &[OsString]) -> Stop {
         return Stop::Print(text);
     }
     let text = hide(text, error, argv);
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Stop::Failure(Failure::new(Exit::Usage, "no command was given").hint(text.trim()));
+    }
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
     Stop::Failure(match text.split_once("\n\n") {
         Some((what, rest)) => Failure::new(Exit::Usage, what).hint(rest.trim()),

@@ -128,7 +128,10 @@ pub(crate) async fn is_source_server(
 pub(crate) fn assert_marked(marks: &Marks, endpoint: &Endpoint, holds: &str) -> Result<(), Error> {
     let refused = |what: String| Error::new(Kind::Refused, what);
     let remark = |mark: &str| {
-        format!("if this is the database you mean to replace: longshore mark --target '{}' --as {mark}", endpoint.url())
+        let url = endpoint.url();
+        format!(
+            "if this database is one that restores may change and replace: longshore mark --target '{url}' --as {mark}"
+        )
     };
     let Some(mark) = &marks.target else {
         let what = format!("{endpoint} holds {holds} and is not marked as a database that may be replaced");

@@ -18,7 +18,7 @@ use databases::Address;
 use engine::{About, Document, Source, SourceOptions};
 use jobkit::{Exit, Failure, Kit, Secret};
 use rate::Rate;
-use repository::{BeginOptions, Commit, Repository, Scope, Session, SourceName, Summary};
+use repository::{BeginOptions, Commit, Manifest, Repository, Scope, Session, SourceName, Summary};
 use sink::Pace;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
@@ -91,6 +91,8 @@ async fn one(
         compression: args.compression,
         program: concat!("longshore ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
+    // Advice only: what is wrong with it is said elsewhere.
+    let earlier = repository.latest(&options.source).await.ok().flatten();
     let session = Session::begin(repository, options).await?;
     let stopped = kit.shutdown.token().clone();
     let outcome = tokio::select! {
@@ -98,7 +100,7 @@ async fn one(
         () = stopped.cancelled() => Err(("interrupted", interrupted("the backup was interrupted"))),
         () = run.out_of_time() => Err(("interrupted", interrupted("the backup took longer than --max-duration allows")
             .hint("give it more time, or a higher --max-rate"))),
-        outcome = Box::pin(copy(args, kit, run, address, &session)) => outcome.map_err(|failure| ("failed", failure)),
+        outcome = Box::pin(copy(args, kit, run, address, &session, earlier)) => outcome.map_err(|failure| ("failed", failure)),
     };
     match outcome {
         Err((why, failure)) => {
@@ -123,7 +125,14 @@ struct Copied {
 }
 
 /// Reads everything and stores it; ends with the driver's word that it was everything.
-async fn copy(args: &BackupArgs, kit: &Kit, run: &Run, address: Address, session: &Session) -> Result<Copied, Failure> {
+async fn copy(
+    args: &BackupArgs,
+    kit: &Kit,
+    run: &Run,
+    address: Address,
+    session: &Session,
+    earlier: Option<Manifest>,
+) -> Result<Copied, Failure> {
     kit.progress.stage("connect, lock tables, take the snapshot");
     let options = SourceOptions {
         workers: usize::from(args.workers),
@@ -153,13 +162,25 @@ async fn copy(args: &BackupArgs, kit: &Kit, run: &Run, address: Address, session
     let stored = workers::run(source.as_ref(), session, &plan, units, usize::from(args.workers), &pace).await?;
     assert_complete(&plan, &stored)?;
     kit.progress.stage("confirm the dump");
-    let about = source.about().clone();
+    let mut about = source.about().clone();
+    about.notes.extend(earlier.and_then(|earlier| of_another(&earlier, &about)));
     let mut rows: BTreeMap<String, u64> = BTreeMap::new();
     for segment in &stored {
         *rows.entry(segment.stream.to_string()).or_default() += segment.digest.rows;
     }
     let documents = source.confirm(&rows).await?;
     Ok(Copied { about, documents, stored, streams: plan.streams.len() as u64, boundaries: plan.boundaries })
+}
+
+/// Two databases under one name pass for one: retention and `check` would judge them as one history.
+fn of_another(earlier: &Manifest, now: &About) -> Option<String> {
+    let before: About = serde_json::from_value(earlier.about.clone()).ok()?;
+    (before.database != now.database).then(|| {
+        format!(
+            "the backup before this one under the name {} is of another database: {} at {}",
+            earlier.header.source, before.database, before.server
+        )
+    })
 }
 
 /// Every planned segment was stored exactly once: a worker that lost one would otherwise make a smaller backup.

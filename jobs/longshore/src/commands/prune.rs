@@ -236,7 +236,10 @@ fn undone(account: &Account) -> String {
     };
     match account.undone.as_slice() {
         [] => "there was nothing to take back\n".to_owned(),
-        some => format!("these backups stay:\n{}", some.iter().map(line).collect::<String>()),
+        some => format!(
+            "these backups stay, until a prune with the same rules marks them again; `longshore pin` is for ever:\n{}",
+            some.iter().map(line).collect::<String>()
+        ),
     }
 }
 
@@ -267,7 +270,7 @@ fn text(account: &Account, location: &str) -> String {
     say(*deleted, "object", versions);
     say(*condemned, "object", &format!("condemned, to be deleted by a later run; not needed in all: {garbage}"));
     say(*waiting, "sweep", "waiting for the grace period or for a backup that is running");
-    if *deleted == 0 && *unreferenced == 0 {
+    if *deleted == 0 && *unreferenced == 0 && *marked == 0 {
         out.push_str("  nothing is left that no backup needs\n");
     }
     out
@@ -285,7 +288,10 @@ fn plan_text(plan: &SourcePlan) -> String {
         out.push_str(&format!("  remove  {id}  {}\n", began(id)));
     }
     for id in &plan.marked {
-        out.push_str(&format!("  marked  {id}  {}  removed by an earlier run, can be undone\n", began(id)));
+        out.push_str(&format!(
+            "  marked  {id}  {}  marked for removal by an earlier run; `--undo` takes that back\n",
+            began(id)
+        ));
     }
     if plan.decision.kept.is_empty() && plan.decision.removed.is_empty() {
         out.push_str("  no rule was given: nothing is removed\n");

@@ -38,7 +38,13 @@ impl RepairArgs {
             identity: self.repair_identity.as_ref(),
             ..Opening::default()
         };
-        Ok(Some(opening.repository().await?))
+        let second = opening.repository().await?;
+        if !second.can_open() {
+            let what = format!("{} is encrypted, and nothing is repaired from what cannot be read", second.location());
+            return Err(Failure::new(Exit::Config, what)
+                .hint("name the file of its identity in LONGSHORE_REPAIR_IDENTITY_FILE"));
+        }
+        Ok(Some(second))
     }
 }
 

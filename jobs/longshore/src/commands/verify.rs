@@ -65,6 +65,7 @@ struct Account {
 pub async fn run(args: VerifyArgs, kit: Kit) -> Result<(), Failure> {
     let begun = Instant::now();
     let repository = args.repo.open().await?;
+    let second = args.repair.open().await?;
     kit.progress.stage("read the manifests");
     let backups = chosen(&args, &repository).await?;
     if let (true, Some((source, _))) = (args.name.is_some() || args.backup.is_some(), backups.first()) {
@@ -86,7 +87,7 @@ pub async fn run(args: VerifyArgs, kit: Kit) -> Result<(), Failure> {
     record(&repository, &mut account, begun.elapsed().as_secs()).await;
     let hurt = account.verified.checked.iter().filter(|(.., whole)| !whole);
     let hurt: Vec<(SourceName, BackupId)> = hurt.map(|(source, backup, _)| (source.clone(), *backup)).collect();
-    if let Some(second) = args.repair.open().await?.filter(|_| !hurt.is_empty()) {
+    if let Some(second) = second.filter(|_| !hurt.is_empty()) {
         let repaired = repair::heal(&repository, &second, &hurt, &kit).await?;
         account.repaired = repaired.healed;
         account.notes.extend(repaired.not_healed);
