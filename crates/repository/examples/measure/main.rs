@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
     match run(&args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("measure: {error}");
+            eprintln!("measure: {error}: {:?}", error.source());
             ExitCode::FAILURE
         }
     }

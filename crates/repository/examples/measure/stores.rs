@@ -113,10 +113,17 @@ impl Store for Careless {
     }
 
     async fn create(&self, key: &Key, body: Bytes, _sha256: &[u8; 32]) -> Result<(), Error> {
-        self.put(key, &body).map_err(|error| Error::Unavailable {
-            what: format!("create {key}"),
-            location: self.location().to_owned(),
-            source: Some(error.into()),
+        self.put(key, &body).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => Error::AlreadyExists {
+                key: key.clone(),
+                location: self.location().to_owned(),
+                source: Some(error.into()),
+            },
+            _ => Error::Unavailable {
+                what: format!("create {key}"),
+                location: self.location().to_owned(),
+                source: Some(error.into()),
+            },
         })
     }
 
