@@ -1,30 +1,24 @@
-"""The measurements of scripts/bench: runs ours and the peers by turns and writes what it saw as JSON.
+"""The measurements of scripts/bench postgres: runs ours and the peers by turns and writes what it saw as JSON.
 
-Owns the order and the clock. Promises that every timed command starts from the same state (checkpoint, sync, data in the
-cache), that a peer which fails or is missing is said to be so and never counted, and that a failure of ours ends the run.
-Judges nothing: bench_report.py does.
+Owns the order. Promises that every timed command starts from the same state (checkpoint, sync, data in the cache), and
+that a failure of ours ends the run. Judges nothing: bench_report.py does.
 """
 
 import argparse
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 
 import bench_shapes
 from bench_outcome import Failed, say, size_of
+from bench_run import NUMBER, Runner, processors, version
 
 # Ranges of the floor: small enough to end together on four connections, large enough to cost no round trips.
 FLOOR_PAGES = 2048
 FLOOR_CONNECTIONS = 4
-# How often a moment is looked at for other work on the machine: ten seconds in all.
-MOST_WAITS = 25
-NUMBER = r"(\d+\.\d[\w.]*)"
 INSTALL = {
     "pg_dump": "apt-get install postgresql-client",
     "pg_restore": "apt-get install postgresql-client",
@@ -35,47 +29,18 @@ INSTALL = {
 }
 
 
-def idle():
-    """How idle the processors are, 0 to 1, over a moment."""
-    def ticks():
-        numbers = [int(number) for number in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-        return numbers[3] + numbers[4], sum(numbers)
-
-    before = ticks()
-    time.sleep(0.4)
-    after = ticks()
-    return (after[0] - before[0]) / max(after[1] - before[1], 1)
-
-
-class Bench:
+class Bench(Runner):
     """One run: where things are, and what was seen."""
 
     def __init__(self, args):
+        super().__init__(args.work, args.binary, INSTALL)
         self.args = args
-        self.work = Path(args.work)
-        self.binary = str(Path(args.binary).resolve())
-        self.seen = {}
-        self.skipped = {}
-        self.paths = 0
         self.repository = None
         self.dump = None
         url = "postgres://{PGUSER}@{PGHOST}:{PGPORT}".format(**os.environ)
         self.url = lambda database: f"{url}/{database}?sslmode=disable"
         password = os.environ["PGPASSWORD"]
-        self.env = {
-            **os.environ,
-            "LONGSHORE_SOURCE_PASSWORD": password,
-            "LONGSHORE_TARGET_PASSWORD": password,
-            "RESTIC_PASSWORD": "bench",
-            "RESTIC_CACHE_DIR": str(self.work / "restic-cache"),
-        }
-        for name in [name for name in self.env if name.startswith("BENCH_")]:
-            del self.env[name]
-        if "BENCH_S3_PORT" in os.environ:
-            self.env |= {
-                "LONGSHORE_S3_ACCESS_KEY": "bench",
-                "LONGSHORE_S3_SECRET_KEY": os.environ["BENCH_S3_SECRET"],
-            }
+        self.env |= {"LONGSHORE_SOURCE_PASSWORD": password, "LONGSHORE_TARGET_PASSWORD": password}
 
     # Running things
 
@@ -85,55 +50,9 @@ class Bench:
             command += ["-c", statement]
         return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout.strip()
 
-    def has(self, tool):
-        if shutil.which(tool):
-            return True
-        if tool not in self.skipped:
-            self.skipped[tool] = INSTALL[tool]
-            say(f"SKIPPED: {tool} is not installed ({INSTALL[tool]})")
-        return False
-
     def settle(self):
-        """Whatever an earlier command left to be written is written now, not while the next one is timed; and when the
-        machine does something else, that is waited for. Returns whether it stayed busy."""
         self.sql("postgres", "CHECKPOINT")
-        os.sync()
-        return not any(idle() >= 0.9 for _ in range(MOST_WAITS))
-
-    def fresh(self, name):
-        """A path nobody used before. Nothing is deleted in between: ext4 is slow to make files while it still remembers
-        the ones just deleted, and whoever comes next would pay for it."""
-        self.paths += 1
-        return self.work / f"{name}-{self.paths}"
-
-    def timed(self, name, command):
-        """Runs a shell command, remembers seconds and the largest process's peak memory; returns its output."""
-        busy = self.settle()
-        out, err = self.work / "stdout", self.work / "stderr"
-        with out.open("wb") as stdout, err.open("wb") as stderr:
-            begun = time.monotonic()
-            child = subprocess.Popen(["bash", "-o", "pipefail", "-c", command], env=self.env, stdout=stdout, stderr=stderr)
-            _, status, usage = os.wait4(child.pid, 0)
-            seconds = time.monotonic() - begun
-        child.returncode = os.waitstatus_to_exitcode(status)
-        errors = err.read_text(errors="replace")
-        if child.returncode != 0:
-            raise Failed(f"{name}: exit {child.returncode}: {errors[-2000:]}")
-        entry = {"seconds": seconds, "rss_mib": usage.ru_maxrss / 1024, "cpu": usage.ru_utime + usage.ru_stime, "busy": busy}
-        self.seen.setdefault(name, []).append(entry)
-        say(f"{name}: {seconds:.2f} s, {entry['rss_mib']:.0f} MiB" + (", BEGUN ON A BUSY MACHINE" if busy else ""))
-        return out.read_text(errors="replace"), errors, entry
-
-    def peer(self, tools, name, command):
-        """A peer that is missing or fails is left out of the report by name; it does not end the run."""
-        if not all([self.has(tool) for tool in tools]):
-            return None
-        try:
-            return self.timed(name, command)[2]
-        except Failed as error:
-            self.skipped[name] = f"failed here: {str(error)[:300]}"
-            say(f"SKIPPED: {error}")
-            return None
+        return super().settle()
 
     # Ours
 
@@ -218,14 +137,11 @@ def backup_round(bench, first_round):
     bench.init(f"file://{fast}")
     entry = bench.backup("ours, first, zstd-1", f"file://{fast}", options="--compression 1")
     entry["stored"], entry["files"] = size_of(fast)
-    if "BENCH_S3_PORT" in os.environ:
-        bucket = "s3://bench/r{}?endpoint=http://127.0.0.1:{}&region=us-east-1&path_style=true"
-        bucket = bucket.format(len(bench.seen.get("ours, first, into MinIO", [])), os.environ["BENCH_S3_PORT"])
+    if bucket := bench.bucket("repository"):
         bench.init(bucket)
         bench.backup("ours, first, into MinIO", bucket)
     elif first_round:
-        bench.skipped["minio"] = INSTALL["minio"]
-        say(f"SKIPPED: backups into S3, because there is no minio ({INSTALL['minio']})")
+        bench.no_minio("backups into S3")
     folder = bench.fresh("dump.d")
     peer_size(bench.peer(["pg_dump"], "pg_dump -Fd -j2", f"pg_dump -Fd -j2 -f '{folder}' bench"), folder)
     bench.repository, bench.dump = f"file://{directory}", folder
@@ -313,30 +229,12 @@ def changes(bench):
 # What was measured on
 
 
-def version(pattern, *command):
-    """The first version number that a command prints, or None."""
-    if None in command:
-        return None
-    try:
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    found = re.search(pattern, text)
-    return found[1] if found else None
-
-
 def machine(bench):
-    cpu = Path("/proc/cpuinfo").read_text()
-    memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
-    model = re.search(r"model name\s*:\s*(.*)", cpu)
     minio = os.environ.get("BENCH_S3_BINARY")
     disk = bench.sql("bench", "SELECT pg_size_pretty(pg_database_size('bench'))")
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "cores": os.cpu_count(),
-        "processor": model[1].strip() if model else "unknown",
-        "sha_ni": " sha_ni " in cpu,
-        "memory_gib": round(memory / 1024 / 1024),
+        **processors(),
         "database": disk,
         "server": bench.sql("postgres", "SHOW server_version").split(" ")[0],
         "settings": bench.args.settings,
