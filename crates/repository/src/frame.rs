@@ -204,6 +204,11 @@ fn header(
 impl Frame {
     /// Decodes a frame that fills `bytes` exactly; `object` names it in errors. Opens nothing that is sealed.
     pub fn decode(bytes: &[u8], object: &str) -> Result<Self, Error> {
+        Self::decode_in(bytes, object, &mut Vec::new())
+    }
+
+    /// The same; takes `room` for the closed section if that is not sealed.
+    fn decode_in(bytes: &[u8], object: &str, room: &mut Vec<u8>) -> Result<Self, Error> {
         let damaged = |what: &str| Error::damaged(object, what);
         let (head, rest) = bytes.split_at_checked(HEADER).ok_or_else(|| damaged("shorter than a frame's header"))?;
         if &head[..4] != MAGIC {
@@ -239,7 +244,7 @@ impl Frame {
         };
         let (open, stored) = rest[..body].split_at(usize::try_from(open_stored).unwrap_or(body));
         let closed = match seal {
-            0 => Closed::Plain(unpack(head[6], stored, closed_plain).map_err(|what| damaged(&what))?),
+            0 => Closed::Plain(unpack(head[6], stored, closed_plain, room).map_err(|what| damaged(&what))?),
             seal => Closed::Sealed(Sealed {
                 seal,
                 key_id: std::array::from_fn(|at| head[8 + at]),
@@ -249,12 +254,18 @@ impl Frame {
                 plain_len: closed_plain,
             }),
         };
-        Ok(Self { kind, open: unpack(head[6], open, open_plain).map_err(|what| damaged(&what))?, closed, signer })
+        let open = unpack(head[6], open, open_plain, &mut Vec::new()).map_err(|what| damaged(&what))?;
+        Ok(Self { kind, open, closed, signer })
     }
 
     /// Decodes a frame and insists on its kind.
     pub(crate) fn expect(bytes: &[u8], object: &str, kind: Kind) -> Result<Self, Error> {
-        let frame = Self::decode(bytes, object)?;
+        Self::expect_in(bytes, object, kind, &mut Vec::new())
+    }
+
+    /// The same; takes `room` for the closed section if that is not sealed.
+    pub(crate) fn expect_in(bytes: &[u8], object: &str, kind: Kind, room: &mut Vec<u8>) -> Result<Self, Error> {
+        let frame = Self::decode_in(bytes, object, room)?;
         if frame.kind == kind {
             return Ok(frame);
         }
@@ -263,11 +274,21 @@ impl Frame {
 
     /// The open and the closed section, the latter opened with what is held.
     pub(crate) fn into_sections(self, opens: &dyn Opens, object: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        self.into_sections_in(opens, object, &mut Vec::new())
+    }
+
+    /// The same; takes `room` for the closed section if that was sealed.
+    pub(crate) fn into_sections_in(
+        self,
+        opens: &dyn Opens,
+        object: &str,
+        room: &mut Vec<u8>,
+    ) -> Result<(Vec<u8>, Vec<u8>), Error> {
         let closed = match self.closed {
             Closed::Plain(plain) => plain,
             Closed::Sealed(sealed) => {
                 let packed = opens.open(&sealed, object)?;
-                unpack(sealed.codec, &packed, sealed.plain_len).map_err(|what| Error::damaged(object, what))?
+                unpack(sealed.codec, &packed, sealed.plain_len, room).map_err(|what| Error::damaged(object, what))?
             }
         };
         Ok((self.open, closed))
@@ -290,16 +311,23 @@ fn le_u64(head: &[u8], at: usize) -> u64 {
     head.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
-fn unpack(codec: u8, stored: &[u8], plain_len: u64) -> Result<Vec<u8>, String> {
+/// Takes `room` for the result. It may be larger than the result, so that the length is compared in any case.
+fn unpack(codec: u8, stored: &[u8], plain_len: u64, room: &mut Vec<u8>) -> Result<Vec<u8>, String> {
     if plain_len > MOST_PLAIN {
         return Err(format!("its header claims {plain_len} bytes"));
     }
-    let plain = match codec {
-        0 => stored.to_vec(),
-        1 => zstd::bulk::decompress(stored, usize::try_from(plain_len).unwrap_or_default())
-            .map_err(|e| format!("it does not decompress: {e}"))?,
+    let mut plain = std::mem::take(room);
+    plain.clear();
+    match codec {
+        0 => plain.extend_from_slice(stored),
+        1 => {
+            plain.reserve_exact(usize::try_from(plain_len).unwrap_or_default());
+            let decompressed = zstd::bulk::Decompressor::new()
+                .and_then(|mut decompressor| decompressor.decompress_to_buffer(stored, &mut plain));
+            decompressed.map_err(|e| format!("it does not decompress: {e}"))?;
+        }
         other => return Err(format!("unknown compression {other}")),
-    };
+    }
     if plain.len() as u64 == plain_len {
         return Ok(plain);
     }
@@ -322,6 +350,22 @@ mod tests {
         }
         for len in 0..bytes.len() {
             assert!(Frame::decode(&bytes[..len], "x").is_err(), "cut at {len}");
+        }
+    }
+
+    /// What a room held before neither shows nor makes room for more than the header says.
+    #[test]
+    fn a_room_is_taken_again_and_shows_nothing_of_what_was_in_it() {
+        let mut compressor = zstd::bulk::Compressor::new(3).unwrap();
+        let bytes = encode_chunk(&[7; 3_000], &mut compressor, None).unwrap();
+        let mut room = vec![1; 100_000];
+        let frame = Frame::expect_in(&bytes, "x", Kind::Chunk, &mut room).unwrap();
+        assert_eq!(frame.closed, Closed::Plain(vec![7; 3_000]));
+        assert_eq!(room.capacity(), 0, "it was not taken");
+        let mut bad = bytes.to_vec();
+        bad[32..40].copy_from_slice(&2_999_u64.to_le_bytes());
+        for mut room in [Vec::new(), vec![1; 100_000]] {
+            assert!(Frame::expect_in(&bad, "x", Kind::Chunk, &mut room).is_err());
         }
     }
 

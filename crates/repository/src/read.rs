@@ -8,7 +8,7 @@ use crate::frame::{Frame, Kind};
 use crate::sealing::{Keyring, Opens};
 use crate::{ChunkRef, DocumentRecord, Error, Hash, List, Manifest, ObjectKind, Repository};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 impl Repository {
     /// Reads one chunk and checks its stored hash, its frame and its id. `needed_by` names who asks, for errors.
@@ -17,20 +17,30 @@ impl Repository {
         let bytes = self.read_frame(chunk, ObjectKind::Chunk, needed_by).await?;
         let (chunk, keyring) = (chunk.clone(), Arc::clone(&self.keyring));
         // Hashing and decompressing 8 MiB takes milliseconds: not on a thread that serves connections.
-        let check = move || check_chunk(&bytes, &chunk, key.as_str(), &keyring, keyring.as_ref());
+        let check = move || check_chunk(&bytes, &chunk, key.as_str(), &keyring, keyring.as_ref(), &mut Vec::new());
         tokio::task::spawn_blocking(check).await.map_err(|e| Error::Internal(format!("read chunk: {e}")))?
     }
 
     /// Reads one chunk and checks what can be checked with the keys that are held: its stored hash always, its content where that can
     /// be opened.
-    pub(crate) async fn verify_chunk(&self, chunk: &ChunkRef, needed_by: &str) -> Result<(), Error> {
+    pub(crate) async fn verify_chunk(
+        &self,
+        chunk: &ChunkRef,
+        needed_by: &str,
+        rooms: &Arc<Rooms>,
+    ) -> Result<(), Error> {
         let key = chunk.key(ObjectKind::Chunk)?;
         let bytes = self.read_frame(chunk, ObjectKind::Chunk, needed_by).await?;
-        let (chunk, keyring) = (chunk.clone(), Arc::clone(&self.keyring));
-        let check = move || match check_chunk(&bytes, &chunk, key.as_str(), &keyring, keyring.as_ref()) {
-            // Its stored hash was compared before anything was to be opened, and its form.
-            Err(Error::Sealed { .. }) => Ok(()),
-            other => other.map(drop),
+        let (chunk, keyring, rooms) = (chunk.clone(), Arc::clone(&self.keyring), Arc::clone(rooms));
+        let check = move || {
+            let mut room = rooms.take();
+            match check_chunk(&bytes, &chunk, key.as_str(), &keyring, keyring.as_ref(), &mut room) {
+                Ok(plain) => rooms.give_back(plain),
+                // Its stored hash was compared before anything was to be opened, and its form.
+                Err(Error::Sealed { .. }) => rooms.give_back(room),
+                Err(other) => return Err(other),
+            }
+            Ok(())
         };
         tokio::task::spawn_blocking(check).await.map_err(|e| Error::Internal(format!("read chunk: {e}")))?
     }
@@ -94,21 +104,39 @@ fn check_stored(bytes: &[u8], chunk: &ChunkRef, object: &str) -> Result<(), Erro
     Err(Error::damaged(object, what))
 }
 
-/// The content of a frame, once it is what the ref says. `opens` holds the key: the keyring, or the session that wrote it.
+/// Memory that chunks were decompressed into, for the next ones. Blocks of this size come from the kernel and would go back to
+/// it each time: half as long as hashing and decompressing takes. There are as many as checks at the same time, and each
+/// is as large as the largest chunk it has held; they go when the verification ends.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms(Mutex<Vec<Vec<u8>>>);
+
+impl Rooms {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, room: Vec<u8>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(room);
+    }
+}
+
+/// The content of a frame, once it is what the ref says. `opens` holds the key: the keyring, or the session that wrote it. It is
+/// returned in `room`'s memory.
 pub(crate) fn check_chunk(
     bytes: &[u8],
     chunk: &ChunkRef,
     object: &str,
     keyring: &Keyring,
     opens: &dyn Opens,
+    room: &mut Vec<u8>,
 ) -> Result<Vec<u8>, Error> {
     check_stored(bytes, chunk, object)?;
-    let frame = Frame::expect(bytes, object, Kind::Chunk)?;
+    let frame = Frame::expect_in(bytes, object, Kind::Chunk, room)?;
     let wrong = || Error::damaged(object, format!("its content is not chunk {}", chunk.id));
     if frame.closed_len() != chunk.plain_len {
         return Err(wrong());
     }
-    let (_, plain) = frame.into_sections(opens, object)?;
+    let (_, plain) = frame.into_sections_in(opens, object, room)?;
     match keyring.try_id(&[&plain]) {
         Some(id) if id != chunk.id => Err(wrong()),
         _ => Ok(plain),

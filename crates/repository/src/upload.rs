@@ -166,7 +166,7 @@ impl Uploader {
                     Some(sealer) => sealer.as_ref(),
                     None => self.keyring.as_ref(),
                 };
-                check_chunk(&there, &chunk, key.as_str(), &self.keyring, opens)
+                check_chunk(&there, &chunk, key.as_str(), &self.keyring, opens, &mut Vec::new())
                     .map_err(|_| Error::Conflict { object: key.to_string() })?;
                 Ok(chunk)
             }

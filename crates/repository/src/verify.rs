@@ -8,10 +8,12 @@
 //! What cannot be read because the store fails is an error, not damage: a verification that could not look has no result.
 
 use crate::condemned;
+use crate::read::Rooms;
 use crate::{BackupId, ChunkRef, Error, Hash, Manifest, ObjectKind, Repository, SourceName};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// Chunks read and checked at the same time: with the largest chunks some 128 MiB.
 const READERS: usize = 8;
@@ -100,6 +102,7 @@ struct Findings {
     /// What is wrong, by the object's key.
     wrong: BTreeMap<String, (String, BTreeSet<Name>)>,
     seen: HashSet<u64>,
+    rooms: Arc<Rooms>,
     /// What a sample would take next: it is read when the sample is empty otherwise.
     nearest: Option<(f64, ChunkRef, Vec<Name>)>,
     result: Verified,
@@ -261,9 +264,10 @@ impl Repository {
         step: &(dyn Fn(u64) + Sync),
         findings: &mut Findings,
     ) -> Result<(), Error> {
+        let rooms = &findings.rooms.clone();
         let mut reads = stream::iter(chosen)
             .map(|(chunk, backups)| async move {
-                let read = self.verify_chunk(chunk, "a backup").await;
+                let read = self.verify_chunk(chunk, "a backup", rooms).await;
                 (chunk, backups, read)
             })
             .buffer_unordered(READERS);
