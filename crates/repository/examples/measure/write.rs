@@ -144,6 +144,8 @@ async fn commit(session: Arc<Session>, stored: Vec<Stored>, streams: u64) -> Res
         streams,
         rows,
         boundaries: BTreeMap::new(),
+        tags: Default::default(),
+        pin: false,
     };
     Arc::into_inner(session).ok_or("a worker still holds the session")?.commit(commit).await?;
     Ok(())
