@@ -25,7 +25,7 @@ pub enum Exit {
     Internal,
     /// Would overwrite something.
     Exists,
-    /// Lost the lease, a signal, a deadline; nothing was published.
+    /// Lost the lease, a signal, a deadline; nothing half done was published.
     Interrupted,
     /// Another run holds the lease.
     Busy,
@@ -91,7 +91,7 @@ impl Exit {
             Self::Internal => (70, "internal", "a bug", Retry::No),
             Self::Exists => (73, "exists", "would overwrite something", Retry::No),
             Self::Interrupted => {
-                (74, "interrupted", "lost the lease, a signal, a deadline; nothing was published", Retry::Yes)
+                (74, "interrupted", "lost the lease, a signal, a deadline; nothing half done was published", Retry::Yes)
             }
             Self::Busy => (75, "busy", "another run holds the lease", Retry::Later),
             Self::Overdue => (76, "overdue", "a backup, verification or drill is too old, or missing", Retry::No),
