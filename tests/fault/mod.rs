@@ -10,6 +10,7 @@ mod objects;
 mod parts;
 mod prune;
 mod readers;
+mod refusals;
 mod schema;
 mod server;
 mod standby;

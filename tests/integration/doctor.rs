@@ -133,7 +133,9 @@ async fn a_role_that_cannot_restore_and_a_pooler_are_named() {
     place.job(["mark", "--as", "production"]).env("LONGSHORE_TARGET", db.url()).run().await.success();
     let never = doctor(&place).env("LONGSHORE_TARGET", db.url()).run().await.expect_code(77);
     assert!(check(&never, "target", "database").1.contains("production"));
-    place.job(["mark", "--as", "staging"]).env("LONGSHORE_TARGET", db.url()).run().await.success();
+    for mark in [place.job(["mark", "--remove"]), place.job(["mark", "--as", "staging"])] {
+        mark.env("LONGSHORE_TARGET", db.url()).run().await.success();
+    }
     let marked = doctor(&place).env("LONGSHORE_TARGET", db.url()).run().await.success();
     assert!(check(&marked, "target", "database").1.contains("marked as staging"));
     let shared = pooler(&db.server, &["pool_mode = transaction"]).await;

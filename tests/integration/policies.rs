@@ -60,8 +60,7 @@ impl Bucket {
     }
 
     async fn backup_of(&self, db: &TestDatabase) -> String {
-        let made = self.place.backup(&db.url()).env("LONGSHORE_PIN", "true");
-        let made = as_user(made, &self.backup).run().await.success().json();
+        let made = as_user(self.place.backup(&db.url()), &self.backup).run().await.success().json();
         made["id"].as_str().unwrap().to_owned()
     }
 
@@ -237,14 +236,18 @@ async fn a_credential_does_no_other_jobs_work() {
     let db = postgres(15).await.create_database().await;
     db.exec(ROWS).await;
     let id = format!("app@{}", bucket.backup_of(&db).await);
+    // A backup's own: it may keep what it makes, and give up nothing.
+    as_user(bucket.place.backup(&db.url()).env("LONGSHORE_PIN", "true"), &bucket.backup).run().await.success();
+    assert_eq!(bucket.keys("pins/").len(), 1);
     let before = bucket.keys("");
     let refused = as_user(bucket.place.backup(&db.url()), &bucket.restore).run().await;
     assert_failed(refused, 77, "no permission");
     for user in [&bucket.backup, &bucket.restore] {
         assert_failed(as_user(bucket.place.job(IMPATIENT), user).run().await, 77, "no permission");
         assert_failed(as_user(bucket.place.job(["prune", "--remove", &id]), user).run().await, 77, "no permission");
-        assert_failed(as_user(bucket.place.job(["pin", &id]), user).run().await, 77, "no permission");
+        assert_failed(as_user(bucket.place.job(["pin", "--remove", "app"]), user).run().await, 77, "no permission");
     }
+    assert_failed(as_user(bucket.place.job(["pin", &id]), &bucket.restore).run().await, 77, "no permission");
     assert_eq!(bucket.keys(""), before, "a refused job changed something");
     let elsewhere = bucket.server.url(&bucket.name, bucket.server.port).replace("/repo?", "/other?");
     let other = Place::not_yet().by_way_of(elsewhere);

@@ -22,6 +22,8 @@ use crate::background;
 pub enum Fault {
     /// Answered with this status (a 503 also says `Retry-After: 1`); the server never sees the request.
     Status(u16),
+    /// Answered with this status and S3's code for it; the server never sees the request.
+    Refused(u16, &'static str),
     /// Passed on after this time.
     Delay(Duration),
     /// Never answered, never passed on; the connection stays open until the proxy is dropped.
@@ -223,7 +225,8 @@ async fn serve(client: &mut BufReader<TcpStream>, state: &State) -> Result<End> 
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         let end = match fault {
-            Some(Fault::Status(status)) => refuse(client, &head, status).await?,
+            Some(Fault::Status(status)) => refuse(client, &head, status, code_of(status)).await?,
+            Some(Fault::Refused(status, code)) => refuse(client, &head, status, code).await?,
             Some(Fault::Stall) => std::future::pending().await,
             Some(Fault::Reset) => Some(End::Reset),
             Some(Fault::Delay(time)) => {
@@ -252,15 +255,20 @@ fn note(state: &State, head: &Head) -> (usize, Option<Fault>) {
     (index, fault)
 }
 
+/// S3's code where only the status matters.
+fn code_of(status: u16) -> &'static str {
+    match status {
+        403 => "AccessDenied",
+        500 => "InternalError",
+        503 => "SlowDown",
+        _ => "Fault",
+    }
+}
+
 /// Answers for the server, after the request's body has been read: a client that is still sending sees no answer.
-async fn refuse(client: &mut BufReader<TcpStream>, head: &Head, status: u16) -> Result<Option<End>> {
+async fn refuse(client: &mut BufReader<TcpStream>, head: &Head, status: u16, code: &str) -> Result<Option<End>> {
     copy_body(client, &mut sink(), head.request_framing(), Change::default()).await?;
-    let (code, reason, extra) = match status {
-        403 => ("AccessDenied", "Forbidden", ""),
-        500 => ("InternalError", "Internal Server Error", ""),
-        503 => ("SlowDown", "Service Unavailable", "Retry-After: 1\r\n"),
-        _ => ("Fault", "Fault", ""),
-    };
+    let extra = if status == 503 { "Retry-After: 1\r\n" } else { "" };
     // A body that speaks of an error makes one of any status.
     let body = if status < 300 {
         String::new()
@@ -268,7 +276,7 @@ async fn refuse(client: &mut BufReader<TcpStream>, head: &Head, status: u16) -> 
         format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>ordered by a test</Message></Error>")
     };
     let answer = format!(
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/xml\r\n{extra}Content-Length: {}\r\n\r\n",
+        "HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\n{extra}Content-Length: {}\r\n\r\n",
         body.len()
     );
     client.write_all(answer.as_bytes()).await?;
