@@ -4,49 +4,12 @@ Owns the targets and the words. Promises that what was missed, and every peer th
 plainly as the rest, and that the text between the two marks in docs/benchmarks.md, which people write, stays as it is.
 """
 
-import argparse
-import json
-from pathlib import Path
-from statistics import median
-
+from bench_markdown import MIB, Report, run
 from bench_shapes import SHAPES
 
-BEGIN, END = "<!-- written by hand: begin -->", "<!-- written by hand: end -->"
-MIB = 1024 * 1024
 # As bench-data.sh makes them at full scale.
 SKEWED = "ten tables of 200,000 rows beside one of 2,000,000, each with a primary key and one more index"
 WIDE = "6,000 values of 1 KiB to 128 KiB that do not compress, kept beside their table, in bytea"
-
-
-class Report:
-    """The measurements, and the lines written so far."""
-
-    def __init__(self, results):
-        self.machine = results["machine"]
-        self.seen = results["seen"]
-        self.skipped = results["skipped"]
-        self.lines = []
-
-    def add(self, *lines):
-        self.lines += [*lines]
-
-    def has(self, *names):
-        return all(name in self.seen for name in names)
-
-    def of(self, name, key="seconds"):
-        return median(entry[key] for entry in self.seen[name])
-
-    def stage(self, name, stage):
-        return median(entry["stages"][stage] for entry in self.seen[name])
-
-    def seconds(self, name):
-        runs = sorted(entry["seconds"] for entry in self.seen[name])
-        spread = f" ({runs[0]:.1f}–{runs[-1]:.1f})" if len(runs) > 1 else " (once)"
-        return f"{median(runs):.1f}{spread}"
-
-    def table(self, head, rows):
-        self.add("", "| " + " | ".join(head) + " |", "|---" * len(head) + "|")
-        self.add(*("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows))
 
 
 def backups(report):
@@ -220,14 +183,7 @@ def opening(report):
         "Before each run: a checkpoint and a sync. Peers that no target is set against run once.",
         "- `longshore` runs at its default of 4 workers; the peers with 2 jobs, one per core, as the targets name them.",
     )
-    runs = [entry for entries in report.seen.values() for entry in entries]
-    busy = sum(entry["busy"] for entry in runs)
-    if busy == 0:
-        report.add(f"- All {len(runs)} runs began on an idle machine; what came in between would show in the ranges.")
-    else:
-        report.add(f"- **{busy} of {len(runs)} runs began while the machine was busy with something else.**")
-    if report.machine["scale"] != "full":
-        report.add("", "**This is the small scale, for trying the script out: it says nothing about speed.**")
+    report.circumstances()
     if report.skipped:
         report.add("", "Not measured:", "")
         report.add(*(f"- {name}: {why}" for name, why in report.skipped.items()))
@@ -247,25 +203,8 @@ def write(results, old):
     limits(report)
     shapes(report)
     report.add("", "## Where it loses", "", *slower(report))
-    by_hand = old.split(BEGIN, 1)[1].split(END, 1)[0] if BEGIN in old and END in old else "\n"
-    report.add("", "## Where the time goes", "", BEGIN + by_hand + END)
-    return "\n".join(report.lines) + "\n"
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--results", required=True)
-    parser.add_argument("--docs", help="where to write; printed without it")
-    args = parser.parse_args()
-    docs = Path(args.docs) if args.docs else None
-    old = docs.read_text() if docs and docs.exists() else ""
-    text = write(json.loads(Path(args.results).read_text()), old)
-    if docs:
-        docs.parent.mkdir(parents=True, exist_ok=True)
-        docs.write_text(text)
-    else:
-        print(text)
+    return report.end(old)
 
 
 if __name__ == "__main__":
-    main()
+    run(write)

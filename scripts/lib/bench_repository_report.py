@@ -4,11 +4,7 @@ Owns the targets and the words. Promises that what was missed, and wherever rest
 plainly as the rest, and that the text between the two marks in docs/benchmarks-repository.md, which people write, stays as it is.
 """
 
-import argparse
-import json
-from pathlib import Path
-
-from bench_report import BEGIN, END, MIB, Report
+from bench_markdown import MIB, Report, run
 
 HIGHEST = 256
 # How much of the processors' time a copy leaves unused at most, when neither side alone explains its time.
@@ -267,14 +263,7 @@ def opening(report):
         "contiguous fiftieth of every file changed. The rows are made up, and the same everywhere.",
         f"- {machine['rounds']} rounds, ours and `restic` by turns, medians; prunes and the {data['generations'] - 1} later generations once. Before each run: a sync.",
     )
-    runs = [entry for entries in report.seen.values() for entry in entries]
-    busy = sum(entry["busy"] for entry in runs)
-    if busy == 0:
-        report.add(f"- All {len(runs)} runs began on an idle machine; what came in between would show in the ranges.")
-    else:
-        report.add(f"- **{busy} of {len(runs)} runs began while the machine was busy with something else.**")
-    if machine["scale"] != "full":
-        report.add("", "**This is the small scale, for trying the script out: it says nothing about speed.**")
+    report.circumstances()
     report.add(
         "",
         "Not measured:",
@@ -294,25 +283,8 @@ def write(results, old):
     for section in (verifies, backups, copies, prunes, many, requests):
         section(report)
     report.add("", "## Where it loses", "", *slower(report))
-    by_hand = old.split(BEGIN, 1)[1].split(END, 1)[0] if BEGIN in old and END in old else "\n"
-    report.add("", "## Where the time goes", "", BEGIN + by_hand + END)
-    return "\n".join(report.lines) + "\n"
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--results", required=True)
-    parser.add_argument("--docs", help="where to write; printed without it")
-    args = parser.parse_args()
-    docs = Path(args.docs) if args.docs else None
-    old = docs.read_text() if docs and docs.exists() else ""
-    text = write(json.loads(Path(args.results).read_text()), old)
-    if docs:
-        docs.parent.mkdir(parents=True, exist_ok=True)
-        docs.write_text(text)
-    else:
-        print(text)
+    return report.end(old)
 
 
 if __name__ == "__main__":
-    main()
+    run(write)

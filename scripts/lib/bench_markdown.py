@@ -1,0 +1,77 @@
+"""What every report of scripts/bench shares: medians from the measurements, tables, the circumstances of the runs, the page's end.
+
+Owns the form of the pages. Promises that the text between the two marks, which people write, stays as it is when a page is
+written anew. Says nothing about what was measured: bench_report.py and bench_repository_report.py do.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+
+BEGIN, END = "<!-- written by hand: begin -->", "<!-- written by hand: end -->"
+MIB = 1024 * 1024
+
+
+class Report:
+    """The measurements, and the lines written so far."""
+
+    def __init__(self, results):
+        self.machine = results["machine"]
+        self.seen = results["seen"]
+        self.skipped = results["skipped"]
+        self.lines = []
+
+    def add(self, *lines):
+        self.lines += [*lines]
+
+    def has(self, *names):
+        return all(name in self.seen for name in names)
+
+    def of(self, name, key="seconds"):
+        return median(entry[key] for entry in self.seen[name])
+
+    def stage(self, name, stage):
+        return median(entry["stages"][stage] for entry in self.seen[name])
+
+    def seconds(self, name):
+        runs = sorted(entry["seconds"] for entry in self.seen[name])
+        spread = f" ({runs[0]:.1f}–{runs[-1]:.1f})" if len(runs) > 1 else " (once)"
+        return f"{median(runs):.1f}{spread}"
+
+    def table(self, head, rows):
+        self.add("", "| " + " | ".join(head) + " |", "|---" * len(head) + "|")
+        self.add(*("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows))
+
+    def circumstances(self):
+        """Whether anything else was at work, and whether the figures mean anything at all."""
+        runs = [entry for entries in self.seen.values() for entry in entries]
+        busy = sum(entry["busy"] for entry in runs)
+        if busy == 0:
+            self.add(f"- All {len(runs)} runs began on an idle machine; what came in between would show in the ranges.")
+        else:
+            self.add(f"- **{busy} of {len(runs)} runs began while the machine was busy with something else.**")
+        if self.machine["scale"] != "full":
+            self.add("", "**This is the small scale, for trying the script out: it says nothing about speed.**")
+
+    def end(self, old):
+        """The whole page, with what people wrote in `old`, the page as it stands."""
+        by_hand = old.split(BEGIN, 1)[1].split(END, 1)[0] if BEGIN in old and END in old else "\n"
+        self.add("", "## Where the time goes", "", BEGIN + by_hand + END)
+        return "\n".join(self.lines) + "\n"
+
+
+def run(write):
+    """The command of a report: reads the measurements, and writes or prints what `write` makes of them and of the old page."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--results", required=True)
+    parser.add_argument("--docs", help="where to write; printed without it")
+    args = parser.parse_args()
+    docs = Path(args.docs) if args.docs else None
+    old = docs.read_text() if docs and docs.exists() else ""
+    text = write(json.loads(Path(args.results).read_text()), old)
+    if docs:
+        docs.parent.mkdir(parents=True, exist_ok=True)
+        docs.write_text(text)
+    else:
+        print(text)
