@@ -1,0 +1,204 @@
+//! Segments: how a table is cut into ranges that several sessions read at once.
+//!
+//! Owns the choice of a step and the cutting. A range is half-open, the first has no beginning and the last no end, so that they tile the table whatever
+//! is written meanwhile; the server compares. Boundaries are multiples of the step, a power of two, and the step of
+//! the backup before is kept while it still fits: what did not change is cut as it was, and recognised. Refuses to cut by anything but the
+//! leading integer column of InnoDB's primary key, in whose order rows are stored.
+
+use crate::catalog::Table;
+use crate::connection::Session;
+use crate::quote::{ident, qualified};
+use engine::{Error, Kind, Segment};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Bytes at the server that a segment aims at: as many as are read in about a tenth of a second.
+const AIM_BYTES: u64 = 16 << 20;
+/// A table may be cut into so many segments at most: numbers that lie far apart make empty ones.
+const MOST_SEGMENTS: u64 = 4096;
+
+/// Which rows a segment has: key values from, inclusively, and to, exclusively.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Range {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<i128>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<i128>,
+}
+
+impl Range {
+    /// Reads a segment's text.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|e| Error::new(Kind::Internal, format!("a segment's range cannot be read: {e}")))
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What is said after the table's name: the index to use, the bounds and the order.
+    pub fn condition(&self, table: &Table) -> String {
+        let Some(key) = &table.key else { return String::new() };
+        let order: Vec<String> = key.columns.iter().map(|column| ident(column)).collect();
+        let leading = order.first().cloned().unwrap_or_default();
+        let from = self.from.map(|value| format!("{leading} >= {value}"));
+        let to = self.to.map(|value| format!("{leading} < {value}"));
+        let bounds: Vec<String> = from.into_iter().chain(to).collect();
+        let bounds = if bounds.is_empty() { String::new() } else { format!(" WHERE {}", bounds.join(" AND ")) };
+        format!(" FORCE INDEX (PRIMARY){bounds} ORDER BY {}", order.join(", "))
+    }
+}
+
+/// All segments of these tables, and the steps by stream to be given back next time.
+pub(crate) async fn cut_all(
+    session: &mut Session,
+    schema: &str,
+    tables: &[Table],
+    previous: &BTreeMap<String, u64>,
+) -> Result<(Vec<Segment>, BTreeMap<String, u64>), Error> {
+    let (mut segments, mut steps) = (Vec::new(), BTreeMap::new());
+    for table in tables.iter().filter(|table| table.has_rows) {
+        let stream = table.stream();
+        let ends = ends(session, schema, table).await?;
+        let before = previous.get(stream.as_str()).copied();
+        let step = ends.map(|(least, greatest)| step(least, greatest, table.bytes, before));
+        let cut = cut(table, ends, step);
+        assert_tiling(&cut)?;
+        segments.extend(cut);
+        steps.extend(step.and_then(|step| Some((stream.as_str().to_owned(), u64::try_from(step).ok()?))));
+    }
+    Ok((segments, steps))
+}
+
+/// The least and greatest value of the key, where there is one to cut by and more than one segment to make.
+async fn ends(session: &mut Session, schema: &str, table: &Table) -> Result<Option<(i128, i128)>, Error> {
+    let Some(key) = table.key.as_ref().filter(|key| key.integer && table.bytes > AIM_BYTES && table.history.is_none()) else {
+        return Ok(None);
+    };
+    let column = ident(key.columns.first().map(String::as_str).unwrap_or_default());
+    let sql = format!("SELECT MIN({column}), MAX({column}) FROM {}", qualified(schema, &table.name));
+    let row = session.one(&format!("measure {}", table.stream()), &sql).await?;
+    let value = |at: usize| row.maybe(at).and_then(|text| text.parse::<i128>().ok());
+    Ok(value(0).zip(value(1)))
+}
+
+/// The step: so many key values to a segment.
+fn step(least: i128, greatest: i128, bytes: u64, before: Option<u64>) -> i128 {
+    let span = (greatest - least).max(1);
+    let wanted = (bytes / AIM_BYTES).clamp(1, MOST_SEGMENTS);
+    let fits = |step: i128| {
+        let segments = span / step;
+        segments <= i128::from(wanted) * 4 && segments * 4 >= i128::from(wanted)
+    };
+    if let Some(before) = before.map(i128::from).filter(|step| *step > 0 && fits(*step)) {
+        return before;
+    }
+    let ideal = (span / i128::from(wanted)).max(1);
+    let mut step = 1;
+    while step * 2 <= ideal {
+        step *= 2;
+    }
+    step
+}
+
+/// The segments of one table; one of everything without ends.
+fn cut(table: &Table, ends: Option<(i128, i128)>, step: Option<i128>) -> Vec<Segment> {
+    let mut ranges = Vec::new();
+    let mut from = None;
+    if let (Some((least, greatest)), Some(step)) = (ends, step) {
+        let mut at = (least.div_euclid(step) + 1) * step;
+        while at <= greatest {
+            ranges.push(Range { from, to: Some(at) });
+            from = Some(at);
+            at += step;
+        }
+    }
+    ranges.push(Range { from, to: None });
+    let each = table.bytes / u64::try_from(ranges.len()).unwrap_or(1).max(1);
+    let segment = |(at, range): (usize, &Range)| Segment {
+        stream: table.stream(),
+        at: u64::try_from(at).unwrap_or(u64::MAX),
+        range: range.text(),
+        estimated_bytes: each,
+    };
+    ranges.iter().enumerate().map(segment).collect()
+}
+
+/// Ranges must tile the table: one that begins where another has not ended would lose rows, or read them twice.
+fn assert_tiling(segments: &[Segment]) -> Result<(), Error> {
+    let mut expected = None;
+    for (number, segment) in segments.iter().enumerate() {
+        let range = Range::parse(&segment.range)?;
+        let last = number + 1 == segments.len();
+        if range.from != expected || range.to.is_none() != last || range.from.zip(range.to).is_some_and(|(a, b)| a >= b) {
+            return Err(Error::new(Kind::Internal, format!("the segments of {} do not tile it", segment.stream)));
+        }
+        expected = range.to;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::catalog::Key;
+    use crate::text::Text;
+
+    fn table(bytes: u64) -> Table {
+        Table {
+            name: "t".to_owned(),
+            engine: "InnoDB".to_owned(),
+            create: Text::default(),
+            columns: Vec::new(),
+            has_rows: true,
+            history: None,
+            key: Some(Key { columns: vec!["id".to_owned(), "x".to_owned()], integer: true }),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn segments_tile_any_span_and_begin_at_multiples() {
+        let extremes = [i128::from(i64::MIN), -5, -1, 0, 1, 7, 1000, i128::from(u64::MAX)];
+        for least in extremes {
+            for greatest in extremes.into_iter().filter(|greatest| *greatest >= least) {
+                for bytes in [0, AIM_BYTES * 3, AIM_BYTES * 100_000] {
+                    let step = step(least, greatest, bytes, None);
+                    let cut = cut(&table(bytes), Some((least, greatest)), Some(step));
+                    assert_tiling(&cut).unwrap();
+                    assert!(cut.len() as u64 <= MOST_SEGMENTS * 4 + 2, "{least} {greatest} {}", cut.len());
+                    let aligned = |segment: &Segment| Range::parse(&segment.range).unwrap().to.is_none_or(|to| to % step == 0);
+                    assert!(cut.iter().all(aligned));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_stays_while_it_fits_and_changes_when_it_does_not() {
+        let bytes = AIM_BYTES * 64;
+        let first = step(1, 1_000_000, bytes, None);
+        assert_eq!(step(1, 1_100_000, bytes + bytes / 10, Some(first as u64)), first);
+        assert_ne!(step(1, 100_000_000, bytes * 100, Some(first as u64)), first);
+        assert_ne!(step(1, 1_000_000, bytes, Some(1)), 1);
+    }
+
+    #[test]
+    fn ranges_that_do_not_tile_are_refused() {
+        let whole = cut(&table(AIM_BYTES * 8), Some((0, 800)), Some(100));
+        assert_tiling(&whole).unwrap();
+        for at in 0..whole.len() {
+            let mut less = whole.clone();
+            less.remove(at);
+            assert!(less.is_empty() || assert_tiling(&less).is_err(), "without {at}");
+        }
+    }
+
+    #[test]
+    fn the_server_compares_and_sorts() {
+        let range = Range { from: Some(-5), to: Some(7) };
+        assert_eq!(range.condition(&table(1)), " FORCE INDEX (PRIMARY) WHERE `id` >= -5 AND `id` < 7 ORDER BY `id`, `x`");
+        assert_eq!(Range::default().condition(&Table { key: None, ..table(1) }), "");
+    }
+}

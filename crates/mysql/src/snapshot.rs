@@ -1,0 +1,260 @@
+//! Snapshots: many sessions that see one moment.
+//!
+//! Owns the protocols by which sessions are brought to the same moment, strongest first, chosen by trying: MariaDB's place in its binary log,
+//! which needs no lock; a short global read lock; short locks on the schema's tables. Promises that sessions handed out see the
+//! same rows, or that there is none at all; that whoever waits for our locks waits for seconds, because a lock that is not had at once is given up and tried again;
+//! and that tables of engines without transactions stay locked against writes until they are read. The sessions each begin `START TRANSACTION WITH
+//! CONSISTENT SNAPSHOT` (<https://dev.mysql.com/doc/refman/9.0/en/commit.html>).
+
+use crate::catalog::{Moment, Position, Protocol};
+use crate::connection::{Purpose, Session, connect};
+use crate::endpoint::Endpoint;
+use crate::failure::{code, from_mysql, map};
+use crate::privileges::Grants;
+use crate::quote::qualified;
+use crate::schema::Listed;
+use engine::{Error, Kind};
+use mysql_async::prelude::Queryable;
+use std::time::{Duration, Instant};
+
+/// A lock that is not had within this is given up for a while: everybody who comes after us waits behind us. In seconds.
+const ONE_TRY_SECONDS: u64 = 2;
+/// How long others get between two tries.
+const BREATH: Duration = Duration::from_millis(500);
+/// How often the sessions' places in the binary log may differ before a lock is asked for: each try takes a few milliseconds.
+const PLACE_TRIES: u32 = 40;
+
+/// Sessions that see one moment.
+pub(crate) struct Snapshot {
+    pub sessions: Vec<Session>,
+    pub moment: Moment,
+    /// Holds the locks on tables without transactions, until the backup ends.
+    pub keeper: Option<Session>,
+}
+
+/// What is to be held still.
+pub(crate) struct Wanted<'a> {
+    pub endpoint: &'a Endpoint,
+    pub grants: &'a Grants,
+    /// The schema's tables with an engine.
+    pub tables: &'a [Listed],
+    /// How many sessions.
+    pub sessions: usize,
+    pub lock_timeout: Duration,
+}
+
+impl Wanted<'_> {
+    fn qualified(&self, pick: impl Fn(&Listed) -> bool) -> Vec<String> {
+        let base = |row: &&Listed| row.kind == "BASE TABLE" || row.kind == "SYSTEM VERSIONED";
+        let schema = self.endpoint.database();
+        self.tables.iter().filter(base).filter(|row| pick(row)).map(|row| qualified(schema, &row.name)).collect()
+    }
+
+    /// Tables that no snapshot covers.
+    pub fn without_transactions(&self) -> Vec<String> {
+        self.qualified(|row| !has_transactions(row) && row.engine.as_deref().is_some_and(is_lockable))
+    }
+}
+
+fn has_transactions(row: &Listed) -> bool {
+    row.engine.as_deref().is_some_and(|engine| ["InnoDB", "ROCKSDB", "TokuDB"].contains(&engine))
+}
+
+/// Whether there are rows of its own to hold still.
+fn is_lockable(engine: &str) -> bool {
+    !["MRG_MYISAM", "MRG_MyISAM", "FEDERATED", "CONNECT", "SPIDER", "BLACKHOLE", "SPHINX"].contains(&engine)
+}
+
+/// Brings the sessions to one moment, by the first protocol that this server and user allow.
+pub(crate) async fn take(leader: &mut Session, wanted: &Wanted<'_>) -> Result<Snapshot, Error> {
+    let mut sessions = Vec::new();
+    for _ in 0..wanted.sessions {
+        sessions.push(connect(wanted.endpoint, Purpose::Read).await?);
+    }
+    if leader.server.is_mariadb() && wanted.without_transactions().is_empty() {
+        if let Some(position) = at_one_place(&mut sessions).await? {
+            let gtid = mariadb_gtid(leader, &position).await;
+            return finish(leader, sessions, None, Protocol::BinlogPosition, Some(position), gtid).await;
+        }
+    }
+    let (protocol, mut keeper) = match global_lock(leader, wanted).await? {
+        true => (Protocol::GlobalLock, None),
+        false => (Protocol::LockTables, Some(table_locks(wanted, wanted.qualified(has_transactions)).await?)),
+    };
+    let still = keep_without_transactions(wanted).await?;
+    for session in &mut sessions {
+        begin(session).await?;
+    }
+    hold(&mut sessions, &wanted.qualified(|_| true)).await?;
+    let (position, gtid) = place(leader).await?;
+    if let Some(keeper) = &mut keeper {
+        keeper.run("let go of the tables", "UNLOCK TABLES").await?;
+    }
+    leader.run("let the server go on", "UNLOCK TABLES").await?;
+    finish(leader, sessions, still, protocol, position, gtid).await
+}
+
+async fn finish(
+    leader: &mut Session,
+    sessions: Vec<Session>,
+    keeper: Option<Session>,
+    protocol: Protocol,
+    binlog: Option<Position>,
+    gtid: Option<String>,
+) -> Result<Snapshot, Error> {
+    let server_id = identity(leader).await?;
+    Ok(Snapshot { sessions, keeper, moment: Moment { protocol, binlog, gtid, server_id } })
+}
+
+async fn begin(session: &mut Session) -> Result<(), Error> {
+    let what = "take a snapshot";
+    session.run(what, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+    session.run(what, "START TRANSACTION WITH CONSISTENT SNAPSHOT").await
+}
+
+/// MariaDB: each session tells the place in the binary log that its snapshot belongs to
+/// (<https://mariadb.com/kb/en/enhancements-for-start-transaction-with-consistent-snapshot/>). `None` when it tells none, or
+/// writers are too quick.
+async fn at_one_place(sessions: &mut [Session]) -> Result<Option<Position>, Error> {
+    for _ in 0..PLACE_TRIES {
+        let mut places = Vec::new();
+        for session in sessions.iter_mut() {
+            begin(session).await?;
+            places.push(snapshot_place(session).await?);
+        }
+        match places.split_first() {
+            Some((Some(first), rest)) if rest.iter().all(|place| place.as_ref() == Some(first)) => {
+                return Ok(Some(first.clone()));
+            }
+            Some((None, _)) | None => break,
+            _ => {}
+        }
+    }
+    for session in sessions.iter_mut() {
+        session.run("give a snapshot up", "ROLLBACK").await?;
+    }
+    Ok(None)
+}
+
+async fn snapshot_place(session: &mut Session) -> Result<Option<Position>, Error> {
+    let rows = session.rows("read a snapshot's place", "SHOW STATUS LIKE 'binlog_snapshot_%'").await?;
+    let value = |name: &str| rows.iter().find(|row| row.text(0).eq_ignore_ascii_case(name)).map(|row| row.text(1));
+    let file = value("binlog_snapshot_file").filter(|file| !file.is_empty());
+    let position = value("binlog_snapshot_position").and_then(|text| text.parse().ok());
+    Ok(file.zip(position).map(|(file, position)| Position { file, position }))
+}
+
+async fn mariadb_gtid(leader: &mut Session, at: &Position) -> Option<String> {
+    let sql = format!("SELECT BINLOG_GTID_POS({}, {})", crate::quote::literal(&at.file), at.position);
+    leader.one("read the snapshot's GTID", &sql).await.ok()?.maybe(0).filter(|gtid| !gtid.is_empty())
+}
+
+/// The global read lock, in short tries. False when this user may not have it, or the service does not give it to anybody.
+async fn global_lock(leader: &mut Session, wanted: &Wanted<'_>) -> Result<bool, Error> {
+    let may = wanted.grants.global("RELOAD") || wanted.grants.global("FLUSH_TABLES");
+    if !may {
+        return Ok(false);
+    }
+    let what = "hold the server still for the snapshot";
+    leader.run(what, &format!("SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}")).await?;
+    let begun = Instant::now();
+    loop {
+        match leader.conn.query_drop("FLUSH TABLES WITH READ LOCK").await {
+            Ok(()) => return Ok(true),
+            Err(error) if matches!(code(&error), Some(1044 | 1045 | 1227 | 1142)) => return Ok(false),
+            Err(error) if code(&error) == Some(1205) && begun.elapsed() < wanted.lock_timeout => {
+                leader.run(what, "UNLOCK TABLES").await?;
+                tokio::time::sleep(BREATH).await;
+            }
+            Err(error) => return Err(lock_error(what, &error, wanted)),
+        }
+    }
+}
+
+fn lock_error(what: &str, error: &mysql_async::Error, wanted: &Wanted<'_>) -> Error {
+    if code(error) != Some(1205) {
+        return map(what, error);
+    }
+    let seconds = wanted.lock_timeout.as_secs();
+    Error::new(Kind::Unavailable, format!("{what}: not to be had within {seconds} s, because something long is running"))
+        .hint("run again at a quieter time, look for long queries with SHOW FULL PROCESSLIST, or raise --lock-timeout")
+}
+
+/// Locks on these tables, in short tries.
+async fn table_locks(wanted: &Wanted<'_>, tables: Vec<String>) -> Result<Session, Error> {
+    let mut keeper = connect(wanted.endpoint, Purpose::Look).await?;
+    if tables.is_empty() {
+        return Ok(keeper);
+    }
+    let what = "hold the tables still for the snapshot";
+    keeper.run(what, &format!("SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}, innodb_lock_wait_timeout = {ONE_TRY_SECONDS}")).await?;
+    let list: Vec<String> = tables.iter().map(|table| format!("{table} READ")).collect();
+    let sql = format!("LOCK TABLES {}", list.join(", "));
+    let begun = Instant::now();
+    loop {
+        match keeper.conn.query_drop(&sql).await {
+            Ok(()) => return Ok(keeper),
+            Err(error) if code(&error) == Some(1205) && begun.elapsed() < wanted.lock_timeout => {
+                tokio::time::sleep(BREATH).await;
+            }
+            Err(error) if matches!(code(&error), Some(1044 | 1142 | 1227)) => return Err(no_way(&error, wanted)),
+            Err(error) => return Err(lock_error(what, &error, wanted)),
+        }
+    }
+}
+
+/// Neither lock may be had: nothing makes several sessions see one moment.
+fn no_way(error: &mysql_async::Error, wanted: &Wanted<'_>) -> Error {
+    let (schema, account) = (crate::quote::ident(wanted.endpoint.database()), &wanted.grants.account);
+    let what = format!("{account} may neither hold the server nor the tables of {} still for a moment", wanted.endpoint);
+    map(&what, error).hint(format!(
+        "as an administrator: GRANT LOCK TABLES ON {schema}.* TO {account}; or GRANT RELOAD ON *.* TO {account};"
+    ))
+}
+
+/// Tables without transactions stay locked against writes: no snapshot covers them.
+async fn keep_without_transactions(wanted: &Wanted<'_>) -> Result<Option<Session>, Error> {
+    let tables = wanted.without_transactions();
+    if tables.is_empty() { Ok(None) } else { table_locks(wanted, tables).await.map(Some) }
+}
+
+/// The place in the binary log while everything stands still; nothing where there is none or the user may not ask.
+async fn place(leader: &mut Session) -> Result<(Option<Position>, Option<String>), Error> {
+    let sql = if leader.server.is_mysql(8, 2, 0) { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let row: Option<mysql_async::Row> = match leader.conn.query_first(sql).await {
+        Ok(row) => row,
+        Err(error) if code(&error).is_some() => None,
+        Err(error) => return Err(from_mysql("read the place in the binary log")(error)),
+    };
+    let Some(row) = row else { return Ok((None, None)) };
+    let file: Option<String> = row.get(0);
+    let position: Option<u64> = row.get(1);
+    let binlog = file.zip(position).map(|(file, position)| Position { file, position });
+    let gtid = if leader.server.is_mariadb() {
+        leader.one("read the GTID", "SELECT @@gtid_binlog_pos").await?.maybe(0)
+    } else {
+        row.get::<Option<String>, _>(4).flatten()
+    };
+    Ok((binlog, gtid.map(|gtid| gtid.replace('\n', "")).filter(|gtid| !gtid.is_empty())))
+}
+
+/// What names this server and no other.
+pub(crate) async fn identity(session: &mut Session) -> Result<Option<String>, Error> {
+    let variable = if session.server.is_mariadb() { "server_uid" } else { "server_uuid" };
+    let sql = format!("SHOW GLOBAL VARIABLES LIKE '{variable}'");
+    Ok(session.maybe("read the server's identity", &sql).await?.and_then(|row| row.maybe(1)).filter(|id| !id.is_empty()))
+}
+
+/// Before MySQL 8 a TRUNCATE empties a table in place, and a snapshot then reads it as empty without an error: there each session keeps
+/// every table's definition from the start. One session would not do: the others would queue behind whoever waits for it.
+async fn hold(sessions: &mut [Session], tables: &[String]) -> Result<(), Error> {
+    for session in sessions {
+        if session.server.is_mariadb() || session.server.is_mysql(8, 0, 0) {
+            return Ok(());
+        }
+        for table in tables {
+            session.run(&format!("hold {table}"), &format!("SELECT 1 FROM {table} LIMIT 0")).await?;
+        }
+    }
+    Ok(())
+}
