@@ -6,6 +6,7 @@ mod drill;
 mod export;
 mod kill;
 mod limits;
+mod mysql;
 mod objects;
 mod parts;
 mod prune;

@@ -7,6 +7,7 @@ use engine::{
     Conclusion, Document, Error, Export, ExportOptions, Finding, Kind, Marked, Source, SourceOptions, Target,
     TargetOptions,
 };
+use mysql::{MysqlSource, MysqlTarget};
 use postgres::{Endpoint, PostgresPart, PostgresSource, PostgresTarget};
 pub use postgres::{Found, GLOBALS, Globals};
 use std::path::Path;
@@ -18,6 +19,7 @@ pub struct Address(Driver);
 #[derive(Debug, Clone)]
 enum Driver {
     Postgres(Endpoint),
+    Mysql(mysql::Endpoint),
 }
 
 impl Address {
@@ -28,6 +30,7 @@ impl Address {
     pub fn parse(url: &str, password: Option<&str>) -> Result<Self, Error> {
         match url.split_once("://").map(|(scheme, _)| scheme) {
             Some("postgres" | "postgresql") => Ok(Self(Driver::Postgres(Endpoint::parse(url, password)?))),
+            Some("mysql" | "mariadb") => Ok(Self(Driver::Mysql(mysql::Endpoint::parse(url, password)?))),
             Some(other) if other.len() <= 20 => {
                 Err(Error::new(Kind::Config, format!("{other}:// is not a database this version knows")).hint(KNOWN))
             }
@@ -40,6 +43,7 @@ impl Address {
     pub fn database(&self) -> &str {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.database(),
+            Driver::Mysql(endpoint) => endpoint.database(),
         }
     }
 
@@ -48,6 +52,7 @@ impl Address {
     pub fn server(&self) -> String {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.server(),
+            Driver::Mysql(endpoint) => endpoint.server(),
         }
     }
 
@@ -55,6 +60,7 @@ impl Address {
     pub async fn databases(&self) -> Result<Vec<Found>, Error> {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.databases().await,
+            Driver::Mysql(_) => Err(not_yet("all databases of a server at once")),
         }
     }
 
@@ -65,6 +71,7 @@ impl Address {
     pub async fn is_empty(&self) -> Result<bool, Error> {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.is_empty().await,
+            Driver::Mysql(endpoint) => mysql::is_empty(endpoint).await,
         }
     }
 
@@ -73,6 +80,7 @@ impl Address {
     pub fn of_database(&self, name: &str) -> Self {
         match &self.0 {
             Driver::Postgres(endpoint) => Self(Driver::Postgres(endpoint.of_database(name))),
+            Driver::Mysql(endpoint) => Self(Driver::Mysql(endpoint.of_database(name))),
         }
     }
 
@@ -80,12 +88,15 @@ impl Address {
     pub async fn open_source(self, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
         match self.0 {
             Driver::Postgres(endpoint) => Ok(Box::new(PostgresSource::open(endpoint, options).await?)),
+            Driver::Mysql(endpoint) => Ok(Box::new(MysqlSource::open(endpoint, options).await?)),
         }
     }
 
     /// Checks that a backup with these documents can be restored into it. Nothing is written yet.
     pub async fn open_target(self, documents: &[Document], options: TargetOptions) -> Result<Box<dyn Target>, Error> {
+        self.assert_kind(documents)?;
         match self.0 {
+            Driver::Mysql(endpoint) => Ok(Box::new(MysqlTarget::open(endpoint, documents, options).await?)),
             Driver::Postgres(endpoint) if !options.part.is_empty() => {
                 Ok(Box::new(PostgresPart::open(endpoint, documents, options).await?))
             }
@@ -100,6 +111,7 @@ impl Address {
     pub async fn mark(self, name: Option<&str>) -> Result<Marked, Error> {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::mark(&endpoint, name).await,
+            Driver::Mysql(_) => Err(not_yet("marks")),
         }
     }
 
@@ -107,6 +119,7 @@ impl Address {
     pub async fn examine_source(&self, workers: u16, tools: Option<&Path>) -> Vec<Finding> {
         match &self.0 {
             Driver::Postgres(endpoint) => postgres::examine_source(endpoint, workers, tools).await,
+            Driver::Mysql(endpoint) => mysql::examine_source(endpoint, workers).await,
         }
     }
 
@@ -114,6 +127,7 @@ impl Address {
     pub async fn examine_target(&self, workers: u16, tools: Option<&Path>) -> Vec<Finding> {
         match &self.0 {
             Driver::Postgres(endpoint) => postgres::examine_target(endpoint, workers, tools).await,
+            Driver::Mysql(endpoint) => mysql::examine_target(endpoint, workers).await,
         }
     }
 
@@ -124,7 +138,20 @@ impl Address {
     pub async fn rollback(self, run: &str, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::rollback(&endpoint, run, stop).await,
+            Driver::Mysql(_) => Err(not_yet("a rollback")),
         }
+    }
+
+    /// Fails when the backup is of another kind of database than this.
+    fn assert_kind(&self, documents: &[Document]) -> Result<(), Error> {
+        let of_mysql = mysql::is_ours(documents);
+        let (backup, here) = match (&self.0, of_mysql) {
+            (Driver::Postgres(_), true) => ("MySQL or MariaDB", "PostgreSQL"),
+            (Driver::Mysql(_), false) => ("PostgreSQL", "MySQL or MariaDB"),
+            _ => return Ok(()),
+        };
+        let what = format!("the backup is of {backup}, and the target's URL is of {here}");
+        Err(Error::new(Kind::Config, what).hint("give the URL of a server of the backup's own kind"))
     }
 }
 
@@ -135,6 +162,7 @@ impl Address {
 pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<Export, Error> {
     match options.about.engine.as_str() {
         "postgresql" => postgres::export(documents, options).await,
+        "mysql" | "mariadb" => Err(not_yet("an export")),
         other => {
             let what = format!("the backup is of {other:?}, which this version does not know");
             Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))
@@ -142,4 +170,9 @@ pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<E
     }
 }
 
-const KNOWN: &str = "write postgres://USER@HOST:PORT/DATABASE";
+/// What drivers do not do alike yet is refused by name.
+fn not_yet(what: &str) -> Error {
+    Error::new(Kind::Config, format!("{what}: not for MySQL and MariaDB in this version"))
+}
+
+const KNOWN: &str = "write postgres://, mysql:// or mariadb://, and then USER@HOST:PORT/DATABASE";

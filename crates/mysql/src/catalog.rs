@@ -199,7 +199,9 @@ impl Catalog {
         let header: Header = serde_json::from_slice(bytes).map_err(wrong)?;
         if header.version > VERSION {
             let what = format!("the backup's catalog is of version {}; this program knows {VERSION}", header.version);
-            return Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"));
+            return Err(
+                Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one")
+            );
         }
         serde_json::from_slice(bytes).map_err(wrong)
     }

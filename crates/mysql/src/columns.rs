@@ -83,7 +83,8 @@ pub(crate) struct Described {
 
 /// All columns of all tables of a schema, in their order.
 pub(crate) async fn describe(session: &mut Session, schema: &str) -> Result<Vec<Described>, Error> {
-    let expression = if session.server.is_mariadb() || session.server.is_mysql(5, 7, 6) { "GENERATION_EXPRESSION" } else { "''" };
+    let expression =
+        if session.server.is_mariadb() || session.server.is_mysql(5, 7, 6) { "GENERATION_EXPRESSION" } else { "''" };
     let sql = format!(
         "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, EXTRA, {expression}, IS_NULLABLE, CHARACTER_SET_NAME \
          FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} ORDER BY TABLE_NAME, ORDINAL_POSITION",
@@ -102,7 +103,9 @@ fn described(row: &Record, product: Product) -> Described {
         table: row.text(0),
         column: Column { name: row.text(1), form: form(&kind, product) },
         // `DEFAULT_GENERATED` is a column with an expression for a default: its values are its own.
-        generated: extra.contains("VIRTUAL GENERATED") || extra.contains("STORED GENERATED") || extra.contains("PERSISTENT"),
+        generated: extra.contains("VIRTUAL GENERATED")
+            || extra.contains("STORED GENERATED")
+            || extra.contains("PERSISTENT"),
         history,
         declared: row.text(3).to_ascii_lowercase(),
         nullable: row.text(6) == "YES",
@@ -116,8 +119,8 @@ fn form(kind: &str, product: Product) -> Form {
         // A document of MariaDB is a longtext with a check.
         "json" if product == Product::Mysql => Form::Text,
         "uuid" | "inet4" | "inet6" | "xmltype" => Form::Text,
-        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon" | "geomcollection"
-        | "geometrycollection" | "vector" => Form::Binary,
+        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
+        | "geomcollection" | "geometrycollection" | "vector" => Form::Binary,
         _ => Form::Plain,
     }
 }

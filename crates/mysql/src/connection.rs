@@ -155,7 +155,9 @@ async fn open(endpoint: &Endpoint) -> Result<Conn, mysql_async::Error> {
         return Conn::new(endpoint.options(false)).await;
     }
     match Conn::new(endpoint.options(true)).await {
-        Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer)) if endpoint.tls == TlsMode::Preferred => {
+        Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
+            if endpoint.tls == TlsMode::Preferred =>
+        {
             Conn::new(endpoint.options(false)).await
         }
         // Servers of before 2015 speak versions of TLS that nobody should: the vendor's clients go on without as well.
@@ -168,7 +170,10 @@ async fn open(endpoint: &Endpoint) -> Result<Conn, mysql_async::Error> {
 
 fn is_tls(error: &mysql_async::IoError) -> bool {
     let said = error.to_string();
-    said.contains("TLS") || said.contains("HandshakeFailure") || said.contains("ProtocolVersion") || said.contains("InvalidContentType")
+    said.contains("TLS")
+        || said.contains("HandshakeFailure")
+        || said.contains("ProtocolVersion")
+        || said.contains("InvalidContentType")
 }
 
 impl Session {

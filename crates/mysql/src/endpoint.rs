@@ -191,7 +191,10 @@ mod tests {
     fn urls_are_read_and_passwords_never_shown() {
         let url = "mariadb://ann:s%3Ac%2Fret@[::1]:3307/My%20db?ssl-mode=REQUIRED";
         let endpoint = Endpoint::parse(url, None).unwrap();
-        assert_eq!((endpoint.server().as_str(), endpoint.user.as_str(), endpoint.database()), ("::1:3307", "ann", "My db"));
+        assert_eq!(
+            (endpoint.server().as_str(), endpoint.user.as_str(), endpoint.database()),
+            ("::1:3307", "ann", "My db")
+        );
         assert_eq!(endpoint.password.as_ref().unwrap().as_str(), "s:c/ret");
         assert_eq!(endpoint.tls, TlsMode::Required);
         assert!(!format!("{endpoint} {endpoint:?}").contains("ret"));

@@ -96,9 +96,24 @@ fn kind_of(code: u16) -> Kind {
         // The definition that a snapshot knew is not the table's any more; a table or column is gone.
         1412 | 1146 | 1054 | 1305 | 1360 | 1539 | 1347 | 1356 => Kind::Changed,
         // Locks, deadlocks, limits that pass, shutdowns, ended sessions, full disks.
-        1205 | 1213 | 1040 | 1203 | 1226 | 1053 | 1317 | 1927 | 1021 | 1114 | 1041 | 1037 | 1038 | 1129 | 1152..=1161 | 1184 | 1969 | 3024 => {
-            Kind::Unavailable
-        }
+        1205
+        | 1213
+        | 1040
+        | 1203
+        | 1226
+        | 1053
+        | 1317
+        | 1927
+        | 1021
+        | 1114
+        | 1041
+        | 1037
+        | 1038
+        | 1129
+        | 1152..=1161
+        | 1184
+        | 1969
+        | 3024 => Kind::Unavailable,
         1028 | 1030 | 1026 | 1020 | 3170 | 3572 => Kind::Unavailable,
         code if quotes_values(code) => Kind::Data,
         1261 | 1262 | 1300 | 1406 => Kind::Data,
@@ -110,7 +125,9 @@ fn kind_of(code: u16) -> Kind {
 
 fn hint_of(code: u16) -> Option<&'static str> {
     Some(match code {
-        1044 | 1142 | 1143 | 1227 | 1370 | 1419 => "grant the user what is missing; `longshore doctor` prints the statements",
+        1044 | 1142 | 1143 | 1227 | 1370 | 1419 => {
+            "grant the user what is missing; `longshore doctor` prints the statements"
+        }
         1045 | 1698 => "check the user, the password and the host that the user may come from",
         1049 => "check the database's name in the URL",
         1040 | 1203 | 1226 => "lower --workers or raise max_connections",
@@ -122,7 +139,9 @@ fn hint_of(code: u16) -> Option<&'static str> {
         1160 | 1161 => "raise net_write_timeout at the server, or find out what slows the way to the repository",
         1412 => "a table was changed while it was read; run again, no backup was made",
         1290 | 1836 => "the server is read-only; restore into one that can be written to",
-        1273 | 1115 => "this server does not know that character set or collation; restore into the product and version it came from",
+        1273 | 1115 => {
+            "this server does not know that character set or collation; restore into the product and version it came from"
+        }
         1286 => "install that storage engine at the target",
         _ => return None,
     })
@@ -149,7 +168,9 @@ mod tests {
 
     #[test]
     fn kinds_are_those_that_a_retry_or_an_operator_acts_on() {
-        for (code, kind) in [(1045, Kind::Refused), (1049, Kind::NotFound), (1213, Kind::Unavailable), (1412, Kind::Changed)] {
+        for (code, kind) in
+            [(1045, Kind::Refused), (1049, Kind::NotFound), (1213, Kind::Unavailable), (1412, Kind::Changed)]
+        {
             assert_eq!(said(code, "x").kind, kind);
         }
     }

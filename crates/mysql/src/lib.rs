@@ -7,18 +7,35 @@
 mod catalog;
 mod columns;
 mod connection;
+mod doctor;
 mod endpoint;
 mod failure;
+mod insert;
+mod loader;
+mod objects;
+mod preflight;
 mod privileges;
+mod publish;
 mod quote;
 mod reader;
 mod schema;
+mod scratch;
 mod segments;
 mod snapshot;
 mod source;
+mod target;
 mod text;
 mod tsv;
 mod unchanged;
 
+pub use doctor::{examine_source, examine_target, is_empty};
 pub use endpoint::Endpoint;
 pub use source::MysqlSource;
+pub use target::MysqlTarget;
+
+/// Whether these are the documents of a backup by this driver.
+#[must_use]
+pub fn is_ours(documents: &[engine::Document]) -> bool {
+    engine::Document::find(documents, catalog::CATALOG)
+        .is_some_and(|document| catalog::Catalog::parse(&document.bytes).is_ok())
+}

@@ -103,7 +103,9 @@ fn like(pattern: &[u8], text: &[u8]) -> bool {
         (None, None) => true,
         (Some((b'%', rest)), _) => like(rest, text) || text.split_first().is_some_and(|(_, text)| like(pattern, text)),
         (Some((b'_', rest)), Some((_, text))) => like(rest, text),
-        (Some((b'\\', rest)), Some((c, text))) => rest.split_first().is_some_and(|(p, rest)| p == c && like(rest, text)),
+        (Some((b'\\', rest)), Some((c, text))) => {
+            rest.split_first().is_some_and(|(p, rest)| p == c && like(rest, text))
+        }
         (Some((p, rest)), Some((c, text))) => p == c && like(rest, text),
         _ => false,
     }
@@ -113,7 +115,8 @@ fn like(pattern: &[u8], text: &[u8]) -> bool {
 fn parse_grant(line: &str) -> Option<Grant> {
     let (privileges, rest) = line.split_once(" ON ")?;
     // Grants on single columns are grants on less than a table.
-    let privileges = privileges.split(", ").filter(|word| !word.contains(['(', ')'])).map(|word| word.trim().to_owned()).collect();
+    let privileges =
+        privileges.split(", ").filter(|word| !word.contains(['(', ')'])).map(|word| word.trim().to_owned()).collect();
     let (schema, rest) = name(rest)?;
     let (table, _) = name(rest.strip_prefix('.')?)?;
     let schema = match (schema.as_str(), table.as_str()) {
@@ -156,8 +159,10 @@ fn quoted_account(account: &str) -> String {
 pub(crate) fn lacking(grants: &Grants, session: &Session, endpoint: &Endpoint) -> Vec<String> {
     let schema = endpoint.database();
     let to = format!("TO {}", grants.account);
-    let on_schema: Vec<&str> =
-        ["SELECT", "SHOW VIEW", "TRIGGER", "EVENT"].into_iter().filter(|privilege| !grants.on(schema, privilege)).collect();
+    let on_schema: Vec<&str> = ["SELECT", "SHOW VIEW", "TRIGGER", "EVENT"]
+        .into_iter()
+        .filter(|privilege| !grants.on(schema, privilege))
+        .collect();
     let mut statements = Vec::new();
     if !on_schema.is_empty() {
         statements.push(format!("GRANT {} ON {}.* {to}", on_schema.join(", "), ident(schema)));
@@ -188,7 +193,10 @@ pub(crate) async fn assert_sees_all(session: &mut Session, endpoint: &Endpoint) 
     if missing.is_empty() {
         return Ok(grants);
     }
-    let what = format!("{} may not see everything in {endpoint}: what is hidden would be missing from the backup", grants.account);
+    let what = format!(
+        "{} may not see everything in {endpoint}: what is hidden would be missing from the backup",
+        grants.account
+    );
     Err(Error::new(Kind::Refused, what).hint(format!("as an administrator: {};", missing.join("; "))))
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn qualified(schema: &str, name: &str) -> String {
 
 /// Text as a value. In hexadecimal nothing has to be escaped, which depends on sql_mode.
 pub(crate) fn literal(text: &str) -> String {
-    if text.is_empty() { "''".to_owned() } else { format!("CONVERT({} USING utf8mb4)", hex(text.as_bytes())) }
+    if text.is_empty() { "''".to_owned() } else { format!("_utf8mb4 {}", hex(text.as_bytes())) }
 }
 
 /// Bytes as a value.
@@ -50,7 +50,11 @@ pub(crate) fn requalify(statement: &[u8], from: &str, to: &str) -> Vec<u8> {
         let qualifies = name_in(token).is_some_and(|name| name == from.as_bytes()) && after.first() == Some(&b'.');
         // What follows another dot is a column or an object of that name.
         let is_first = out.last() != Some(&b'.');
-        if qualifies && is_first { out.extend_from_slice(ident(to).as_bytes()) } else { out.extend_from_slice(token) }
+        if qualifies && is_first {
+            out.extend_from_slice(ident(to).as_bytes())
+        } else {
+            out.extend_from_slice(token)
+        }
         rest = after;
     }
     out
@@ -125,6 +129,6 @@ mod tests {
     #[test]
     fn values_need_no_escapes() {
         assert_eq!((hex(b"").as_str(), hex(b"\0'\\").as_str()), ("''", "0x00275c"));
-        assert_eq!((ident("a`b").as_str(), literal("é").as_str()), ("`a``b`", "CONVERT(0xc3a9 USING utf8mb4)"));
+        assert_eq!((ident("a`b").as_str(), literal("é").as_str()), ("`a``b`", "_utf8mb4 0xc3a9"));
     }
 }

@@ -109,7 +109,13 @@ async fn tables(session: &mut Session, schema: &str, listed: &[Listed]) -> Resul
     Ok(tables)
 }
 
-async fn table(session: &mut Session, schema: &str, row: &Listed, columns: Vec<Described>, key: Option<Key>) -> Result<Table, Error> {
+async fn table(
+    session: &mut Session,
+    schema: &str,
+    row: &Listed,
+    columns: Vec<Described>,
+    key: Option<Key>,
+) -> Result<Table, Error> {
     let name = row.name.clone();
     let Some(engine) = row.engine.clone() else {
         let what = format!("table {} cannot be opened at the server: {}", ident(&name), row.comment);
@@ -144,7 +150,8 @@ async fn table(session: &mut Session, schema: &str, row: &Listed, columns: Vec<D
 fn history_of(session: &Session, name: &str, columns: &[Described]) -> Result<(String, String), Error> {
     let refused = |what: String| Error::new(Kind::Unsupported, what);
     if session.server.version < (10, 11, 0) {
-        let what = format!("{} keeps its history, which MariaDB before 10.11 does not let anybody restore", ident(name));
+        let what =
+            format!("{} keeps its history, which MariaDB before 10.11 does not let anybody restore", ident(name));
         return Err(refused(what));
     }
     let declared: Vec<&Described> = columns.iter().filter(|described| described.history).collect();
@@ -159,7 +166,11 @@ fn history_of(session: &Session, name: &str, columns: &[Described]) -> Result<(S
 }
 
 /// Primary keys without prefixes, ascending, that the optimizer may use.
-async fn keys(session: &mut Session, schema: &str, columns: &BTreeMap<String, Vec<Described>>) -> Result<BTreeMap<String, Key>, Error> {
+async fn keys(
+    session: &mut Session,
+    schema: &str,
+    columns: &BTreeMap<String, Vec<Described>>,
+) -> Result<BTreeMap<String, Key>, Error> {
     let sql = format!(
         "SELECT TABLE_NAME, COLUMN_NAME, SUB_PART, COLLATION FROM information_schema.STATISTICS \
          WHERE TABLE_SCHEMA = {} AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX",
@@ -172,7 +183,8 @@ async fn keys(session: &mut Session, schema: &str, columns: &BTreeMap<String, Ve
         if row.maybe(2).is_some() || row.text(3) != "A" {
             odd.insert(table.clone());
         }
-        let described = columns.get(&table).and_then(|all| all.iter().find(|described| described.column.name == column));
+        let described =
+            columns.get(&table).and_then(|all| all.iter().find(|described| described.column.name == column));
         let integer = described.is_some_and(|described| is_integer(&described.declared));
         keys.entry(table).or_insert_with(|| Key { columns: Vec::new(), integer }).columns.push(column);
     }
@@ -181,9 +193,9 @@ async fn keys(session: &mut Session, schema: &str, columns: &BTreeMap<String, Ve
 }
 
 fn is_integer(declared: &str) -> bool {
-    ["tinyint", "smallint", "mediumint", "int", "bigint"].iter().any(|kind| {
-        declared.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with(['(', ' ']))
-    })
+    ["tinyint", "smallint", "mediumint", "int", "bigint"]
+        .iter()
+        .any(|kind| declared.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with(['(', ' '])))
 }
 
 async fn sequence(session: &mut Session, schema: &str, name: &str) -> Result<Sequence, Error> {
@@ -228,8 +240,10 @@ async fn triggers(session: &mut Session, schema: &str) -> Result<Vec<Program>, E
 }
 
 async fn events(session: &mut Session, schema: &str) -> Result<Vec<Program>, Error> {
-    let sql =
-        format!("SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {} ORDER BY EVENT_NAME", literal(schema));
+    let sql = format!(
+        "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {} ORDER BY EVENT_NAME",
+        literal(schema)
+    );
     programs(session, schema, ProgramKind::Event, &sql).await
 }
 
@@ -253,7 +267,9 @@ struct Places {
 
 fn places(kind: ProgramKind) -> Places {
     match kind {
-        ProgramKind::View => Places { sql_mode: None, create: 1, charset: 2, time_zone: None, database_collation: None },
+        ProgramKind::View => {
+            Places { sql_mode: None, create: 1, charset: 2, time_zone: None, database_collation: None }
+        }
         ProgramKind::Event => {
             Places { sql_mode: Some(1), create: 3, charset: 4, time_zone: Some(2), database_collation: Some(6) }
         }

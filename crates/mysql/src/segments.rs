@@ -29,7 +29,8 @@ pub(crate) struct Range {
 impl Range {
     /// Reads a segment's text.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        serde_json::from_str(text).map_err(|e| Error::new(Kind::Internal, format!("a segment's range cannot be read: {e}")))
+        serde_json::from_str(text)
+            .map_err(|e| Error::new(Kind::Internal, format!("a segment's range cannot be read: {e}")))
     }
 
     fn text(&self) -> String {
@@ -72,7 +73,8 @@ pub(crate) async fn cut_all(
 
 /// The least and greatest value of the key, where there is one to cut by and more than one segment to make.
 async fn ends(session: &mut Session, schema: &str, table: &Table) -> Result<Option<(i128, i128)>, Error> {
-    let Some(key) = table.key.as_ref().filter(|key| key.integer && table.bytes > AIM_BYTES && table.history.is_none()) else {
+    let Some(key) = table.key.as_ref().filter(|key| key.integer && table.bytes > AIM_BYTES && table.history.is_none())
+    else {
         return Ok(None);
     };
     let column = ident(key.columns.first().map(String::as_str).unwrap_or_default());
@@ -130,7 +132,8 @@ fn assert_tiling(segments: &[Segment]) -> Result<(), Error> {
     for (number, segment) in segments.iter().enumerate() {
         let range = Range::parse(&segment.range)?;
         let last = number + 1 == segments.len();
-        if range.from != expected || range.to.is_none() != last || range.from.zip(range.to).is_some_and(|(a, b)| a >= b) {
+        if range.from != expected || range.to.is_none() != last || range.from.zip(range.to).is_some_and(|(a, b)| a >= b)
+        {
             return Err(Error::new(Kind::Internal, format!("the segments of {} do not tile it", segment.stream)));
         }
         expected = range.to;
@@ -168,7 +171,8 @@ mod tests {
                     let cut = cut(&table(bytes), Some((least, greatest)), Some(step));
                     assert_tiling(&cut).unwrap();
                     assert!(cut.len() as u64 <= MOST_SEGMENTS * 4 + 2, "{least} {greatest} {}", cut.len());
-                    let aligned = |segment: &Segment| Range::parse(&segment.range).unwrap().to.is_none_or(|to| to % step == 0);
+                    let aligned =
+                        |segment: &Segment| Range::parse(&segment.range).unwrap().to.is_none_or(|to| to % step == 0);
                     assert!(cut.iter().all(aligned));
                 }
             }
@@ -198,7 +202,10 @@ mod tests {
     #[test]
     fn the_server_compares_and_sorts() {
         let range = Range { from: Some(-5), to: Some(7) };
-        assert_eq!(range.condition(&table(1)), " FORCE INDEX (PRIMARY) WHERE `id` >= -5 AND `id` < 7 ORDER BY `id`, `x`");
+        assert_eq!(
+            range.condition(&table(1)),
+            " FORCE INDEX (PRIMARY) WHERE `id` >= -5 AND `id` < 7 ORDER BY `id`, `x`"
+        );
         assert_eq!(Range::default().condition(&Table { key: None, ..table(1) }), "");
     }
 }

@@ -176,8 +176,11 @@ fn lock_error(what: &str, error: &mysql_async::Error, wanted: &Wanted<'_>) -> Er
         return map(what, error);
     }
     let seconds = wanted.lock_timeout.as_secs();
-    Error::new(Kind::Unavailable, format!("{what}: not to be had within {seconds} s, because something long is running"))
-        .hint("run again at a quieter time, look for long queries with SHOW FULL PROCESSLIST, or raise --lock-timeout")
+    Error::new(
+        Kind::Unavailable,
+        format!("{what}: not to be had within {seconds} s, because something long is running"),
+    )
+    .hint("run again at a quieter time, look for long queries with SHOW FULL PROCESSLIST, or raise --lock-timeout")
 }
 
 /// Locks on these tables, in short tries.
@@ -187,7 +190,12 @@ async fn table_locks(wanted: &Wanted<'_>, tables: Vec<String>) -> Result<Session
         return Ok(keeper);
     }
     let what = "hold the tables still for the snapshot";
-    keeper.run(what, &format!("SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}, innodb_lock_wait_timeout = {ONE_TRY_SECONDS}")).await?;
+    keeper
+        .run(
+            what,
+            &format!("SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}, innodb_lock_wait_timeout = {ONE_TRY_SECONDS}"),
+        )
+        .await?;
     let list: Vec<String> = tables.iter().map(|table| format!("{table} READ")).collect();
     let sql = format!("LOCK TABLES {}", list.join(", "));
     let begun = Instant::now();
@@ -206,7 +214,8 @@ async fn table_locks(wanted: &Wanted<'_>, tables: Vec<String>) -> Result<Session
 /// Neither lock may be had: nothing makes several sessions see one moment.
 fn no_way(error: &mysql_async::Error, wanted: &Wanted<'_>) -> Error {
     let (schema, account) = (crate::quote::ident(wanted.endpoint.database()), &wanted.grants.account);
-    let what = format!("{account} may neither hold the server nor the tables of {} still for a moment", wanted.endpoint);
+    let what =
+        format!("{account} may neither hold the server nor the tables of {} still for a moment", wanted.endpoint);
     map(&what, error).hint(format!(
         "as an administrator: GRANT LOCK TABLES ON {schema}.* TO {account}; or GRANT RELOAD ON *.* TO {account};"
     ))
@@ -242,7 +251,11 @@ async fn place(leader: &mut Session) -> Result<(Option<Position>, Option<String>
 pub(crate) async fn identity(session: &mut Session) -> Result<Option<String>, Error> {
     let variable = if session.server.is_mariadb() { "server_uid" } else { "server_uuid" };
     let sql = format!("SHOW GLOBAL VARIABLES LIKE '{variable}'");
-    Ok(session.maybe("read the server's identity", &sql).await?.and_then(|row| row.maybe(1)).filter(|id| !id.is_empty()))
+    Ok(session
+        .maybe("read the server's identity", &sql)
+        .await?
+        .and_then(|row| row.maybe(1))
+        .filter(|id| !id.is_empty()))
 }
 
 /// Before MySQL 8 a TRUNCATE empties a table in place, and a snapshot then reads it as empty without an error: there each session keeps

@@ -125,7 +125,8 @@ impl Source for MysqlSource {
 
     async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
         let session = self.waiting.lock().await.pop();
-        let session = session.ok_or_else(|| Error::new(Kind::Internal, "more readers were asked for than announced"))?;
+        let session =
+            session.ok_or_else(|| Error::new(Kind::Internal, "more readers were asked for than announced"))?;
         Ok(Box::new(SegmentReader::new(session, Arc::clone(&self.readable), true)))
     }
 
@@ -161,7 +162,9 @@ async fn begin(
     };
     let taken = snapshot::take(leader, &wanted).await?;
     let catalog = schema::read(leader, endpoint.database(), taken.moment.clone()).await?;
-    let of = |all: &[Listed]| all.iter().map(|row| (row.name.clone(), row.kind.clone(), row.engine.clone())).collect::<Vec<_>>();
+    let of = |all: &[Listed]| {
+        all.iter().map(|row| (row.name.clone(), row.kind.clone(), row.engine.clone())).collect::<Vec<_>>()
+    };
     if of(&listed) != of(&schema::list(leader, endpoint.database()).await?) {
         return Err(unchanged::changed("tables were made or dropped"));
     }
@@ -169,7 +172,8 @@ async fn begin(
 }
 
 fn refuse_what_is_not_done(endpoint: &Endpoint, options: &SourceOptions) -> Result<(), Error> {
-    let refused = |what: &str| Err(Error::new(Kind::Config, format!("{what}: not for MySQL and MariaDB in this version")));
+    let refused =
+        |what: &str| Err(Error::new(Kind::Config, format!("{what}: not for MySQL and MariaDB in this version")));
     if SERVERS_OWN.contains(&endpoint.database()) {
         let what = format!("{endpoint} is the server's own database, which comes with another server by itself");
         return Err(Error::new(Kind::Config, what).hint("back up databases of applications"));
@@ -192,8 +196,12 @@ fn about(endpoint: &Endpoint, catalog: &Catalog, without: &[String]) -> About {
             named(without)
         ));
     }
-    let empty: Vec<String> =
-        catalog.tables.iter().filter(|table| !table.has_rows).map(|table| format!("{} ({})", table.stream(), table.engine)).collect();
+    let empty: Vec<String> = catalog
+        .tables
+        .iter()
+        .filter(|table| !table.has_rows)
+        .map(|table| format!("{} ({})", table.stream(), table.engine))
+        .collect();
     if !empty.is_empty() {
         notes.push(format!("no rows are kept of tables that have none of their own: {}", named(&empty)));
     }
@@ -220,7 +228,8 @@ pub(crate) fn named(names: &[String]) -> String {
 }
 
 fn streams(catalog: &Catalog) -> Vec<StreamPlan> {
-    let plan = |table: &Table| StreamPlan { name: table.stream(), format: table.row_format(), estimated_bytes: table.bytes };
+    let plan =
+        |table: &Table| StreamPlan { name: table.stream(), format: table.row_format(), estimated_bytes: table.bytes };
     let mut streams: Vec<StreamPlan> = catalog.tables.iter().filter(|table| table.has_rows).map(plan).collect();
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     streams

@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn only_the_counter_is_left_out() {
         let counted = b"CREATE TABLE `t` (\n  `a` int COMMENT ' AUTO_INCREMENT=5'\n) ENGINE=InnoDB AUTO_INCREMENT=12 DEFAULT CHARSET=latin1";
-        let without = b"CREATE TABLE `t` (\n  `a` int COMMENT ' AUTO_INCREMENT=5'\n) ENGINE=InnoDB DEFAULT CHARSET=latin1";
+        let without =
+            b"CREATE TABLE `t` (\n  `a` int COMMENT ' AUTO_INCREMENT=5'\n) ENGINE=InnoDB DEFAULT CHARSET=latin1";
         assert_eq!(without_counter(counted), without);
         assert_eq!(without_counter(without), without);
     }

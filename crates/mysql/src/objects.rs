@@ -1,0 +1,243 @@
+//! Making what is not a table: views, routines, triggers, events, each with the settings that it was made with.
+//!
+//! Owns the statements' way to the server: in the character set, sql_mode, time zone and schema collation that belong to each. Promises that an object comes back
+//! as the server showed it, or is named in an error. Views that need each other are made in as many rounds as that takes. Refuses to
+//! leave anything out in silence; a view that did not work at the source is left out with a note when it cannot be made.
+
+use crate::catalog::{Catalog, Database, Program, ProgramKind};
+use crate::connection::Session;
+use crate::failure::{code, from_mysql, map};
+use crate::quote::{ident, literal, requalify};
+use crate::schema::plain_word;
+use engine::{Error, Kind};
+
+/// Where objects are made, and how.
+pub(crate) struct Place<'a> {
+    /// The schema that they were in.
+    pub from: &'a Database,
+    /// The schema that they are made in.
+    pub to: &'a str,
+    /// Without `DEFINER`: they belong to the user who restores.
+    pub no_owner: bool,
+}
+
+/// Functions, procedures and packages.
+pub(crate) async fn routines(session: &mut Session, catalog: &Catalog, place: &Place<'_>) -> Result<(), Error> {
+    // A package's body needs the package.
+    for bodies in [false, true] {
+        for program in catalog.routines.iter().filter(|program| (program.kind == ProgramKind::PackageBody) == bodies) {
+            make(session, program, place).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Views, in rounds: each round makes those whose tables, views and functions are there by then.
+pub(crate) async fn views(session: &mut Session, catalog: &Catalog, place: &Place<'_>) -> Result<Vec<String>, Error> {
+    let mut left: Vec<&Program> = catalog.views.iter().collect();
+    loop {
+        let (mut next, mut first_error) = (Vec::new(), None);
+        for view in &left {
+            match attempt(session, view, place).await {
+                Ok(()) => {}
+                Err(error) if code(&error).is_some() => {
+                    let told = map(&format!("make the {}", view.told()), &error);
+                    first_error.get_or_insert(told);
+                    next.push(*view);
+                }
+                Err(error) => return Err(map(&format!("make the {}", view.told()), &error)),
+            }
+        }
+        let Some(error) = first_error else { return Ok(Vec::new()) };
+        if next.len() < left.len() {
+            left = next;
+            continue;
+        }
+        if let Some(view) = next.iter().find(|view| !view.broken) {
+            let why = attempt(session, view, place).await.err();
+            return Err(why.map_or(error, |why| map(&format!("make the {}", view.told()), &why)));
+        }
+        let note = |view: &&Program| format!("{} was left out: it did not work at the source either", view.told());
+        return Ok(next.iter().map(note).collect());
+    }
+}
+
+/// Triggers, in the order in which they fire.
+pub(crate) async fn triggers(session: &mut Session, catalog: &Catalog, place: &Place<'_>) -> Result<(), Error> {
+    for trigger in &catalog.triggers {
+        make(session, trigger, place).await?;
+    }
+    Ok(())
+}
+
+/// Removes the triggers from a schema: a table that has any does not move to another schema.
+pub(crate) async fn drop_triggers(session: &mut Session, catalog: &Catalog, schema: &str) -> Result<(), Error> {
+    for trigger in &catalog.triggers {
+        let sql = format!("DROP TRIGGER IF EXISTS {}.{}", ident(schema), ident(&trigger.name));
+        session.run(&format!("move the {}", trigger.told()), &sql).await?;
+    }
+    Ok(())
+}
+
+/// Events; switched off where `asleep`. Returns notes on those whose time is over.
+pub(crate) async fn events(
+    session: &mut Session,
+    catalog: &Catalog,
+    place: &Place<'_>,
+    asleep: bool,
+) -> Result<Vec<String>, Error> {
+    let mut notes = Vec::new();
+    for event in &catalog.events {
+        let event = if asleep { &switched_off(event) } else { event };
+        match attempt(session, event, place).await {
+            // Its only time, or its last one, is past: the server would drop it at once.
+            Err(error) if matches!(code(&error), Some(1544 | 1588 | 1589)) => {
+                notes.push(format!("{} was left out: its time is over", event.told()));
+                continue;
+            }
+            other => other.map_err(from_mysql(format!("make the {}", event.told())))?,
+        }
+    }
+    Ok(notes)
+}
+
+/// The same event, made switched off: it must not run between being made and being switched off.
+fn switched_off(event: &Program) -> Program {
+    const ON: &[u8] = b"PRESERVE ENABLE";
+    let mut text = event.create.0.clone();
+    let head = text.windows(13).position(|words| words == b"ON COMPLETION").unwrap_or_default();
+    if let Some(at) = text.get(head..).and_then(|rest| rest.windows(ON.len()).position(|words| words == ON)) {
+        let at = head + at;
+        text.splice(at..at + ON.len(), b"PRESERVE DISABLE".iter().copied());
+    }
+    Program { create: crate::text::Text(text), ..event.clone() }
+}
+
+async fn make(session: &mut Session, program: &Program, place: &Place<'_>) -> Result<(), Error> {
+    attempt(session, program, place).await.map_err(from_mysql(format!("make the {}", program.told())))
+}
+
+/// One statement among the settings that belong to it. The session is as before afterwards, also after an error.
+async fn attempt(session: &mut Session, program: &Program, place: &Place<'_>) -> Result<(), mysql_async::Error> {
+    let settings = settings(program).map_err(|e| mysql_async::Error::Other(e.into()))?;
+    let collation = &program.database_collation;
+    // Parameters without a character set of their own take the schema's, as it is when they are made.
+    let other = !collation.is_empty() && *collation != place.from.collation;
+    if other {
+        session.run_bytes(alter_collation(place.to, collation).as_bytes()).await?;
+    }
+    session.run_bytes(settings.as_bytes()).await?;
+    let made = session.run_bytes(&statement(program, place)).await;
+    let back = "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00'";
+    if made.as_ref().is_err_and(|error| code(error).is_none()) {
+        return made;
+    }
+    session.run_bytes(back.as_bytes()).await?;
+    if other {
+        session.run_bytes(alter_collation(place.to, &place.from.collation).as_bytes()).await?;
+    }
+    made
+}
+
+fn alter_collation(schema: &str, collation: &str) -> String {
+    let word = plain_word(collation).unwrap_or("binary");
+    format!("ALTER DATABASE {} COLLATE {word}", ident(schema))
+}
+
+fn settings(program: &Program) -> Result<String, Error> {
+    let mut settings = format!(
+        "SET character_set_client = {}, collation_connection = {}",
+        plain_word(&program.charset)?,
+        plain_word(&program.collation)?
+    );
+    // A view keeps no mode: it is shown in one way only.
+    let mode = if program.kind == ProgramKind::View { String::new() } else { program.sql_mode.clone() };
+    if !mode.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b',') {
+        return Err(Error::new(Kind::Data, format!("{}: {mode:?} is no sql_mode", program.told())));
+    }
+    settings.push_str(&format!(", sql_mode = '{}'", known_modes(&mode)));
+    if let Some(zone) = &program.time_zone {
+        settings.push_str(&format!(", time_zone = {}", literal(zone)));
+    }
+    Ok(settings)
+}
+
+/// Without the modes that newer servers refuse by name and that change nothing in what a server writes itself.
+fn known_modes(mode: &str) -> String {
+    mode.split(',').filter(|word| *word != "NO_AUTO_CREATE_USER").collect::<Vec<_>>().join(",")
+}
+
+/// The statement, for the schema that it is made in.
+fn statement(program: &Program, place: &Place<'_>) -> Vec<u8> {
+    let text = &program.create.0;
+    let text = match program.kind {
+        // What the server writes names schemas; what a person wrote stays.
+        ProgramKind::View => requalify(text, &place.from.name, place.to),
+        ProgramKind::Trigger => {
+            let head = head_of(text);
+            let (head, body) = text.split_at_checked(head).unwrap_or((text, &[]));
+            [requalify(head, &place.from.name, place.to), body.to_vec()].concat()
+        }
+        _ => text.clone(),
+    };
+    if place.no_owner { without_definer(&text) } else { text }
+}
+
+/// Where a trigger's body begins.
+fn head_of(text: &[u8]) -> usize {
+    let upper = text.to_ascii_uppercase();
+    upper.windows(12).position(|words| words == b"FOR EACH ROW").unwrap_or(text.len())
+}
+
+/// Without ` DEFINER=`user`@`host``.
+fn without_definer(text: &[u8]) -> Vec<u8> {
+    const WORD: &[u8] = b" DEFINER=";
+    let Some(at) = text.windows(WORD.len()).position(|word| word == WORD) else { return text.to_vec() };
+    let mut end = at + WORD.len();
+    let mut quote = None;
+    while let Some(c) = text.get(end) {
+        match quote {
+            Some(open) if *c == open => quote = None,
+            Some(_) => {}
+            None if matches!(c, b'`' | b'\'' | b'"') => quote = Some(*c),
+            None if c.is_ascii_whitespace() => break,
+            None => {}
+        }
+        end += 1;
+    }
+    [text.get(..at).unwrap_or_default(), text.get(end..).unwrap_or_default()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definer_is_cut_out_whole() {
+        let text = b"CREATE DEFINER=`o``x y`@`%` PROCEDURE `p`()\nSELECT ' DEFINER=`a`@`b` '";
+        assert_eq!(without_definer(text), b"CREATE PROCEDURE `p`()\nSELECT ' DEFINER=`a`@`b` '");
+        assert_eq!(without_definer(b"CREATE VIEW v AS SELECT 1"), b"CREATE VIEW v AS SELECT 1");
+    }
+
+    #[test]
+    fn only_a_triggers_head_is_for_us_to_change() {
+        let from = Database { name: "app".to_owned(), charset: String::new(), collation: String::new() };
+        let place = Place { from: &from, to: "new", no_owner: false };
+        let program = Program {
+            kind: ProgramKind::Trigger,
+            name: "t".to_owned(),
+            create: crate::text::Text(
+                b"CREATE TRIGGER app.t BEFORE INSERT ON `app`.`x` FOR EACH ROW INSERT INTO app.log VALUES (1)".to_vec(),
+            ),
+            sql_mode: String::new(),
+            charset: "utf8mb4".to_owned(),
+            collation: "utf8mb4_bin".to_owned(),
+            database_collation: String::new(),
+            time_zone: None,
+            broken: false,
+        };
+        let said = statement(&program, &place);
+        let expected = b"CREATE TRIGGER `new`.t BEFORE INSERT ON `new`.`x` FOR EACH ROW INSERT INTO app.log VALUES (1)";
+        assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(expected));
+    }
+}

@@ -1,0 +1,211 @@
+//! The target: a schema being restored.
+//!
+//! Owns the order of a restore's writing side: everything that can be checked before anything is made; the scratch schema; sequences and tables; loaders; routines, views, triggers and events;
+//! then publishing. Promises that nothing appears under the target's name before publishing, and that foreign keys come back as they are, with the rows that they allowed.
+
+use crate::catalog::{CATALOG, Catalog, Table};
+use crate::connection::{Purpose, Session, connect};
+use crate::endpoint::Endpoint;
+use crate::failure::from_mysql;
+use crate::loader::{self, SegmentLoader};
+use crate::objects::{self, Place};
+use crate::preflight::{self, There};
+use crate::publish::Publication;
+use crate::quote::{qualified, requalify};
+use crate::reader::{Readable, SegmentReader};
+use crate::scratch::{DRILL, Scratch};
+use crate::{segments, source};
+use async_trait::async_trait;
+use engine::{
+    Build, Conclusion, Document, Error, Kind, Loader, Mode, Reader, Segment, StreamName, Target, TargetOptions,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// A schema being restored.
+pub struct MysqlTarget {
+    endpoint: Endpoint,
+    options: TargetOptions,
+    catalog: Catalog,
+    scratch: Scratch,
+    readable: Arc<Readable>,
+    /// Whether the server takes `LOAD DATA LOCAL`.
+    by_file: bool,
+    /// Holds the run's lock, and makes everything that is not loaded.
+    session: Mutex<Session>,
+    /// What the operator should know at the end.
+    notes: Vec<String>,
+}
+
+impl MysqlTarget {
+    /// Checks everything that can be checked before anything is made.
+    pub async fn open(endpoint: Endpoint, documents: &[Document], options: TargetOptions) -> Result<Self, Error> {
+        let missing = || Error::new(Kind::Data, format!("the backup has no document {CATALOG}"));
+        let catalog = Catalog::parse(&Document::find(documents, CATALOG).ok_or_else(missing)?.bytes)?;
+        preflight::refuse_what_is_not_done(&endpoint, &options)?;
+        let mut session = connect(&endpoint, Purpose::Write).await?;
+        refuse_read_only(&mut session, &endpoint).await?;
+        let drill = options.mode == Some(Mode::Drill);
+        let there = if drill { There::Nothing } else { preflight::look(&mut session, endpoint.database()).await? };
+        preflight::assert_free(&there, &endpoint)?;
+        preflight::check(&mut session, &catalog).await?;
+        let target = if drill { DRILL } else { endpoint.database() };
+        let scratch = Scratch::plan(&mut session, endpoint.clone(), target, &options.run).await?;
+        let by_file = session.one("read local_infile", "SELECT @@local_infile").await?.flag(0);
+        let readable = Readable { schema: scratch.name.clone(), tables: catalog.tables_by_stream() };
+        Ok(Self {
+            readable: Arc::new(readable),
+            session: Mutex::new(session),
+            notes: Vec::new(),
+            endpoint,
+            options,
+            catalog,
+            scratch,
+            by_file,
+        })
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { from: &self.catalog.database, to: &self.scratch.name, no_owner: self.options.no_owner }
+    }
+
+    fn table(&self, stream: &StreamName) -> Result<&Table, Error> {
+        self.readable.table(stream)
+    }
+}
+
+/// Sequences with the values they had, then tables: a default may ask a sequence.
+async fn make_tables(session: &mut Session, catalog: &Catalog, to: &str) -> Result<(), Error> {
+    let from = &catalog.database.name;
+    for sequence in &catalog.sequences {
+        let what = format!("make the sequence {}", sequence.name);
+        let made = session.run_bytes(&requalify(&sequence.create.0, from, to)).await;
+        made.map_err(from_mysql(&what))?;
+        let numbers = sequence.next.parse::<i128>().and_then(|next| Ok((next, sequence.cycles.parse::<u64>()?)));
+        let (next, cycles) = numbers.map_err(|_| Error::new(Kind::Data, format!("{what}: its value is no number")))?;
+        let sql = format!("DO SETVAL({}, {next}, 0, {cycles})", qualified(to, &sequence.name));
+        session.run(&what, &sql).await?;
+    }
+    for table in &catalog.tables {
+        let made = session.run_bytes(&requalify(&table.create.0, from, to)).await;
+        made.map_err(from_mysql(format!("make the table {}", table.name)))?;
+    }
+    Ok(())
+}
+
+/// A server that takes no writes is better known now than after the schema.
+async fn refuse_read_only(session: &mut Session, endpoint: &Endpoint) -> Result<(), Error> {
+    let row = session.one("ask whether the server takes writes", "SELECT @@global.read_only").await?;
+    if !row.flag(0) {
+        return Ok(());
+    }
+    // Whoever may write all the same finds out by writing; everybody else by this.
+    let what = format!("{} is read-only, as replicas are", endpoint.server());
+    Err(Error::new(Kind::Refused, what).hint("restore into a server that takes writes; nothing was changed"))
+}
+
+#[async_trait]
+impl Target for MysqlTarget {
+    async fn prepare(&mut self) -> Result<Vec<String>, Error> {
+        let session = &mut *self.session.lock().await;
+        let mut notes = self.scratch.create(session, &self.catalog.database).await?;
+        session.enter(&self.scratch.name).await?;
+        if !self.by_file && !self.catalog.tables.is_empty() {
+            notes.push(
+                "the server takes no files from clients (local_infile is off): rows go in by INSERT, which is slower"
+                    .to_owned(),
+            );
+        }
+        make_tables(session, &self.catalog, &self.scratch.name).await?;
+        Ok(notes)
+    }
+
+    fn first(&self) -> Vec<StreamName> {
+        Vec::new()
+    }
+
+    async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
+        let mut session = connect(&self.endpoint, Purpose::Write).await?;
+        loader::prepare(&mut session).await?;
+        Ok(Box::new(SegmentLoader::new(session, Arc::clone(&self.readable), self.by_file)))
+    }
+
+    fn builds(&self, _stream: &StreamName) -> Vec<Vec<Build>> {
+        Vec::new()
+    }
+
+    async fn complete(&mut self) -> Result<(), Error> {
+        let place = self.place();
+        let mut session = self.session.lock().await;
+        session.enter(&self.scratch.name).await?;
+        objects::routines(&mut session, &self.catalog, &place).await?;
+        let mut notes = objects::views(&mut session, &self.catalog, &place).await?;
+        objects::triggers(&mut session, &self.catalog, &place).await?;
+        // What is due must not happen twice: here they only show that they can be made.
+        notes.extend(objects::events(&mut session, &self.catalog, &place, true).await?);
+        drop(session);
+        self.notes.extend(notes);
+        Ok(())
+    }
+
+    async fn server_version(&self) -> Result<String, Error> {
+        Ok(self.session.lock().await.server.text.clone())
+    }
+
+    async fn count(&self, stream: &StreamName) -> Result<u64, Error> {
+        let table = self.table(stream)?;
+        source::count(&mut *self.session.lock().await, &self.scratch.name, table).await
+    }
+
+    async fn read_back_plan(&self) -> Result<Vec<Segment>, Error> {
+        let tables: Vec<Table> = self.readable.tables.values().cloned().collect();
+        let mut session = self.session.lock().await;
+        let (mut plan, _) = segments::cut_all(&mut session, &self.scratch.name, &tables, &BTreeMap::new()).await?;
+        plan.sort_by(|a, b| (&a.stream, a.at).cmp(&(&b.stream, b.at)));
+        Ok(plan)
+    }
+
+    async fn reader(&self) -> Result<Box<dyn Reader>, Error> {
+        let session = connect(&self.endpoint, Purpose::Read).await?;
+        Ok(Box::new(SegmentReader::new(session, Arc::clone(&self.readable), false)))
+    }
+
+    async fn before_publish(&mut self) -> Result<Vec<String>, Error> {
+        let session = &mut *self.session.lock().await;
+        for script in &self.options.before_publish {
+            session.enter(&self.scratch.name).await?;
+            session.run(&format!("run {}", script.name), &script.text).await?;
+        }
+        Ok(Vec::new())
+    }
+
+    async fn publish(&mut self, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {
+        if self.options.mode == Some(Mode::Drill) {
+            let what = format!("{} is a drill's database and never gets a name", self.scratch.name);
+            return Err(Error::new(Kind::Internal, what));
+        }
+        if stop() {
+            return Err(Error::new(Kind::Interrupted, "the restore was interrupted before it was published"));
+        }
+        let publication = Publication {
+            catalog: &self.catalog,
+            scratch: &self.scratch,
+            target: self.endpoint.database(),
+            no_owner: self.options.no_owner,
+        };
+        let session = &mut *self.session.lock().await;
+        let said = publication.run(session).await?;
+        let mut notes = std::mem::take(&mut self.notes);
+        notes.extend(said.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
+        if let Err(error) = self.scratch.discard().await {
+            notes.push(format!("{} is empty and stays: {}", self.scratch.name, error.what));
+        }
+        let (database, server) = (self.endpoint.database().to_owned(), self.endpoint.server());
+        Ok(Conclusion { database, server, replaced: None, notes })
+    }
+
+    async fn discard(&mut self) -> Result<(), Error> {
+        self.scratch.discard().await
+    }
+}

@@ -1,0 +1,152 @@
+//! MariaDB and MySQL go away in the middle, or say no.
+
+use crate::integration::mysql::road::large;
+use crate::integration::mysql::{Back, on_each_server, schemas_like, server};
+use crate::place::{Place, assert_failed};
+use std::sync::Arc;
+use testkit::Signal;
+use testkit::proxy::{Direction, Tcp};
+use testkit::servers::{Flavour, own_mysql};
+
+/// Bytes after which rows are surely under way, and surely not all of them: the table sends some 16 MB.
+const MID_WAY: u64 = 4 << 20;
+
+/// G2: a server killed in the middle of its rows makes no backup, and a backup after it works.
+async fn a_server_killed_while_it_is_read_makes_no_backup(flavour: Flavour) {
+    if !flavour.is_tested() {
+        return;
+    }
+    let server = Arc::new(own_mysql(flavour, &[]).await);
+    let db = server.database().await;
+    db.exec(&large(5)).await;
+    let proxy = Tcp::start(server.host(), server.port()).await;
+    let place = Place::new().await;
+    let running = place.backup(&db.url_at_port(proxy.port())).spawn();
+    proxy.wait_for_bytes(Direction::ToClient, MID_WAY).await;
+    proxy.stall();
+    server.kill();
+    proxy.cut();
+    assert_failed(running.wait().await, 69, "hint");
+    place.assert_no_manifest();
+    server.start().await;
+    place.backup(&db.url()).run().await.success();
+    assert_eq!(place.listed().await.len(), 1);
+}
+on_each_server!(a_server_killed_while_it_is_read_makes_no_backup);
+
+async fn connections_cut_while_reading_make_no_backup(flavour: Flavour) {
+    let server = server!(flavour);
+    let db = server.database().await;
+    db.exec(&large(5)).await;
+    let proxy = Tcp::start(server.host(), server.port()).await;
+    let place = Place::new().await;
+    proxy.cut_after(Direction::ToClient, MID_WAY);
+    assert_failed(place.backup(&db.url_at_port(proxy.port())).run().await, 69, "hint");
+    place.assert_no_manifest();
+}
+on_each_server!(connections_cut_while_reading_make_no_backup);
+
+/// Every session of a backup killed by an administrator, each in its turn.
+async fn a_killed_session_makes_no_backup(flavour: Flavour) {
+    let server = server!(flavour);
+    let db = server.database().await;
+    db.exec(&large(5)).await;
+    let user = format!("k{}", &db.name()[4..]);
+    db.exec(&format!("create user {user}@'%' identified by 'pw'; grant all on *.* to {user}@'%'")).await;
+    for which in ["min", "max"] {
+        let proxy = Tcp::start(server.host(), server.port()).await;
+        let place = Place::new().await;
+        let url = format!("mysql://{user}:pw@{}:{}/{}", server.host(), proxy.port(), db.name());
+        let running = place.backup(&url).spawn();
+        proxy.wait_for_bytes(Direction::ToClient, MID_WAY).await;
+        proxy.stall();
+        let id = db.one(&format!("select {which}(id) from information_schema.processlist where user = '{user}' and command = 'Query'")).await;
+        let id = if id.is_empty() {
+            db.one(&format!("select {which}(id) from information_schema.processlist where user = '{user}'")).await
+        } else {
+            id
+        };
+        db.exec(&format!("kill {id}")).await;
+        proxy.pass();
+        assert_failed(running.wait().await, 69, "hint");
+        place.assert_no_manifest();
+    }
+    db.exec(&format!("drop user {user}@'%'")).await;
+}
+on_each_server!(a_killed_session_makes_no_backup);
+
+/// G5: a load that is cut off leaves neither a target nor a scratch schema, and the next restore tidies what could not be reached.
+async fn connections_cut_while_loading_leave_nothing(flavour: Flavour) {
+    let server = server!(flavour);
+    let db = server.database().await;
+    db.exec(&large(5)).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let proxy = Tcp::start(server.host(), server.port()).await;
+    proxy.cut_after(Direction::ToServer, MID_WAY);
+    let back = Back::of(&db);
+    assert_failed(place.restore(&server.url_at_port(proxy.port(), &back.name)).run().await, 69, "hint");
+    assert!(!server.has_database(&back.name).await);
+    place.restore(&back.url).run().await.success();
+    assert_eq!(schemas_like(&db, &back.name).await, [back.name.clone()]);
+    assert_eq!(db.one(&format!("select count(*) from {}.large", back.name)).await, "32768");
+}
+on_each_server!(connections_cut_while_loading_leave_nothing);
+
+/// G12: a stop in the middle of loading takes the scratch schema away.
+async fn a_stopped_restore_leaves_nothing(flavour: Flavour) {
+    let server = server!(flavour);
+    let db = server.database().await;
+    db.exec(&large(5)).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let proxy = Tcp::start(server.host(), server.port()).await;
+    let back = Back::of(&db);
+    let running = place.restore(&server.url_at_port(proxy.port(), &back.name)).spawn();
+    proxy.wait_for_bytes(Direction::ToServer, MID_WAY).await;
+    running.signal(Signal::Terminate);
+    running.wait().await.expect_code(74);
+    assert_eq!(schemas_like(&db, &back.name).await, Vec::<String>::new());
+}
+on_each_server!(a_stopped_restore_leaves_nothing);
+
+/// A restore into a server that takes no writes says so before it makes anything.
+async fn a_read_only_server_is_refused(flavour: Flavour) {
+    if !flavour.is_tested() {
+        return;
+    }
+    let server = Arc::new(own_mysql(flavour, &[]).await);
+    let db = server.database().await;
+    db.exec("create table t (id int)").await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    db.exec("set global read_only = 1").await;
+    let back = Back::of(&db);
+    assert_failed(place.restore(&back.url).run().await, 77, "read-only");
+    assert_eq!(schemas_like(&db, &back.name).await, Vec::<String>::new());
+    // A replica is a good source.
+    place.backup(&db.url()).run().await.success();
+    db.exec("set global read_only = 0").await;
+}
+on_each_server!(a_read_only_server_is_refused);
+
+/// A long query of others keeps the lock from us, and we give up instead of making everybody wait behind us.
+async fn a_lock_that_is_not_to_be_had_is_given_up(flavour: Flavour) {
+    if !flavour.is_tested() {
+        return;
+    }
+    let settings: &[&str] = if flavour.is_mariadb() { &["--skip-log-bin"] } else { &[] };
+    let server = Arc::new(own_mysql(flavour, settings).await);
+    let db = server.database().await;
+    db.exec("create table t (id int primary key) engine=InnoDB; insert into t values (1)").await;
+    let mut other = db.connection().await;
+    use mysql_async::prelude::Queryable;
+    other.query_drop("lock tables t write").await.unwrap();
+    let place = Place::new().await;
+    let job = place.backup(&db.url()).env("LONGSHORE_LOCK_TIMEOUT", "3s");
+    assert_failed(job.run().await, 69, "not to be had within 3 s");
+    place.assert_no_manifest();
+    other.query_drop("unlock tables").await.unwrap();
+    place.backup(&db.url()).run().await.success();
+}
+on_each_server!(a_lock_that_is_not_to_be_had_is_given_up);

@@ -1,0 +1,133 @@
+//! One moment: writers and changes of the schema while a backup reads.
+
+use super::road::large;
+use super::{Back, assert_same, everything, on_each_server, server};
+use crate::place::Place;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use testkit::proxy::{Direction, Tcp};
+use testkit::servers::{Flavour, MysqlServer, TestSchema, own_mysql};
+
+/// Money moves between accounts in two tables; each transfer is one transaction, so the sum is always the same, and a note of it is inserted.
+const BANK: &str = "create table a (id int primary key, amount bigint not null) engine=InnoDB;
+    create table b (id int primary key, amount bigint not null) engine=InnoDB;
+    create table notes (id bigint auto_increment primary key, moved int not null) engine=InnoDB;
+    insert into a values (1, 1000000), (2, 1000000); insert into b values (1, 1000000), (2, 1000000)";
+
+/// Writes until it is told to stop.
+async fn transfers(url: String, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) {
+    use mysql_async::prelude::Queryable;
+    let mut conn = mysql_async::Conn::from_url(url).await.unwrap();
+    while !stop.load(Ordering::Relaxed) {
+        for sql in [
+            "start transaction",
+            "update a set amount = amount - 1 where id = 1",
+            "insert into notes (moved) values (1)",
+            "update b set amount = amount + 1 where id = 2",
+            "commit",
+        ] {
+            conn.query_drop(sql).await.unwrap();
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    conn.disconnect().await.unwrap();
+}
+
+/// G1: what comes back is one moment's, however busy the writers were.
+async fn consistent_on(server: &Arc<MysqlServer>) {
+    let db = server.database().await;
+    db.exec(BANK).await;
+    db.exec(&large(2)).await;
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let writer = tokio::spawn(transfers(db.url(), Arc::clone(&stop), Arc::clone(&done)));
+    let place = Place::new().await;
+    crate::place::until("the writer", async || done.load(Ordering::Relaxed) > 5).await;
+    for _ in 0..3 {
+        let before = done.load(Ordering::Relaxed);
+        place.backup(&db.url()).run().await.success();
+        // It went on meanwhile.
+        assert!(done.load(Ordering::Relaxed) > before);
+        let back = Back::of(&db);
+        place.restore(&back.url).run().await.success();
+        let sum = db.one(&format!("select (select sum(amount) from {0}.a) + (select sum(amount) from {0}.b)", back.name)).await;
+        assert_eq!(sum, "4000000");
+        let moved = db.one(&format!("select sum(moved) + (select sum(amount) from {0}.a) from {0}.notes", back.name)).await;
+        assert_eq!(moved, "2000000");
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.await.unwrap();
+}
+
+async fn writers_do_not_tear_a_backup(flavour: Flavour) {
+    consistent_on(&server!(flavour)).await;
+}
+on_each_server!(writers_do_not_tear_a_backup);
+
+/// The same where MariaDB has no binary log to go by, and locks are needed.
+#[tokio::test]
+async fn writers_do_not_tear_a_backup_of_mariadb_without_a_binary_log() {
+    if Flavour::MariaDb10.is_tested() {
+        consistent_on(&Arc::new(own_mysql(Flavour::MariaDb10, &["--skip-log-bin"]).await)).await;
+    }
+}
+
+/// Bytes after which rows of the large table are under way, and not all of them.
+const MID_READ: u64 = 2 << 20;
+
+/// Stops a backup in the middle of the large table, runs statements against the schema, and lets it go on. Whether the statements ended
+/// before it did is not for us to say: on some servers they wait for the backup.
+async fn changed_midway(db: &TestSchema, place: &Place, statements: &'static str) -> testkit::Outcome {
+    let proxy = Tcp::start(db.server.host(), db.server.port()).await;
+    let running = place.backup(&db.url_at_port(proxy.port())).env("LONGSHORE_WORKERS", "2").spawn();
+    proxy.wait_for_bytes(Direction::ToClient, MID_READ).await;
+    proxy.stall();
+    let mut conn = db.connection().await;
+    let changing = tokio::spawn(async move {
+        use mysql_async::prelude::Queryable;
+        conn.query_drop(statements).await.unwrap();
+        conn.disconnect().await.unwrap();
+    });
+    let changed = {
+        let query = "select count(*) from information_schema.processlist where db = database() and state like '%lock%'";
+        let done = || changing.is_finished();
+        crate::place::until("the change, or its wait for us", async || done() || db.one(query).await != "0").await;
+        done()
+    };
+    proxy.pass();
+    let outcome = running.wait().await;
+    changing.await.unwrap();
+    assert!(changed || outcome.code.is_some());
+    outcome
+}
+
+/// Whatever is done to the schema while rows are read: what is listed is complete, or nothing is.
+async fn a_schema_that_changes_meanwhile_makes_no_torn_backup(flavour: Flavour) {
+    let server = server!(flavour);
+    for statements in [
+        "truncate table later",
+        "alter table later add column more int",
+        "drop table later",
+        "alter table large add column more int",
+        "create table another (id int)",
+        "create procedure p() select 1",
+        "drop view v",
+        "rename table later to large2, large to later",
+    ] {
+        let db = server.database().await;
+        db.exec(&large(5)).await;
+        db.exec("create table later (id int primary key) engine=InnoDB; insert into later values (1), (2); create view v as select 1 as x").await;
+        let there = everything(&server, db.name()).await;
+        let place = Place::new().await;
+        let outcome = changed_midway(&db, &place, statements).await;
+        if outcome.code == Some(0) {
+            let back = Back::of(&db);
+            place.restore(&back.url).run().await.success();
+            assert_same(&there, &everything(&server, &back.name).await);
+        } else {
+            let outcome = outcome.expect_code(69);
+            assert!(outcome.stderr.contains("no backup was made"), "{statements}\n{}", outcome.report());
+            place.assert_no_manifest();
+        }
+    }
+}
+on_each_server!(a_schema_that_changes_meanwhile_makes_no_torn_backup);
