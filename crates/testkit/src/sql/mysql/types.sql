@@ -69,6 +69,10 @@ INSERT INTO moments VALUES
    '2024-03-31 01:30:00', '2024-10-27 00:30:00.5', '2024-10-27 01:30:00.5', '2001-02-03 04:05:06.070809'),
   (4, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);;
 
+-- piece: timestamps past 2038 [only: mariadb11]
+CREATE TABLE `late timestamps` (ts TIMESTAMP NOT NULL DEFAULT '2106-02-07 06:28:15', ts6 TIMESTAMP(6) NULL);;
+INSERT INTO `late timestamps` VALUES (DEFAULT, '2106-02-07 06:28:15.999999'), ('2038-01-19 03:14:08', NULL);;
+
 -- piece: dates that are none
 SET SESSION sql_mode = 'ALLOW_INVALID_DATES';;
 CREATE TABLE `zero dates` (
