@@ -160,7 +160,7 @@ fn described(row: &Row) -> String {
 
 /// Of every table of a schema the number of its rows and a digest of them, whatever their order; of every sequence its
 /// state. Views have no content. A table with history has all of it, with its times; a float all of its digits; a
-/// choice of an enum its number; a document of MySQL the type and the size that the server keeps it with.
+/// choice of an enum its number and its word; a document of MySQL the type and the size that the server keeps it with.
 ///
 /// # Panics
 /// When the server refuses.
@@ -239,7 +239,9 @@ fn expression([column, kind]: [String; 2]) -> String {
     let column = quoted(&column);
     match kind.as_str() {
         "float" => format!("{column} * 1E0"),
-        "bit" | "enum" | "set" => format!("{column} + 0"),
+        "bit" => format!("{column} + 0"),
+        // The number tells the empty choice from none; the word, what SHOW CREATE cannot say of its members.
+        "enum" | "set" => format!("{column} + 0, HEX({column})"),
         "json" => format!("JSON_TYPE({column}), JSON_STORAGE_SIZE({column}), HEX(CAST({column} AS CHAR))"),
         kind if kind.ends_with("int") || PLAIN.contains(&kind) => column,
         _ => format!("HEX({column})"),

@@ -15,16 +15,16 @@ const OPTIONS: &str = "CHARACTER SET latin1 COLLATE latin1_german2_ci";
 const EXPECTED: [(Flavour, usize, &str); 4] = [
     (
         Flavour::MariaDb10,
-        81,
-        "body=1 event=8 function=8 package=2 procedure=8 schema=1 sequence=5 table=96 trigger=16 view=18",
+        82,
+        "body=1 event=8 function=8 package=2 procedure=8 schema=1 sequence=5 table=97 trigger=16 view=18",
     ),
     (
         Flavour::MariaDb11,
-        84,
-        "body=1 event=8 function=8 package=2 procedure=8 schema=1 sequence=6 table=98 trigger=16 view=18",
+        85,
+        "body=1 event=8 function=8 package=2 procedure=8 schema=1 sequence=6 table=99 trigger=16 view=18",
     ),
-    (Flavour::MySql5, 60, "event=8 function=7 procedure=7 schema=1 table=77 trigger=12 view=18"),
-    (Flavour::MySql9, 75, "event=8 function=7 procedure=7 schema=1 table=92 trigger=16 view=18"),
+    (Flavour::MySql5, 61, "event=8 function=7 procedure=7 schema=1 table=78 trigger=12 view=18"),
+    (Flavour::MySql9, 76, "event=8 function=7 procedure=7 schema=1 table=93 trigger=16 view=18"),
 ];
 
 #[tokio::test]

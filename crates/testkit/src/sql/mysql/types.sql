@@ -117,14 +117,18 @@ INSERT INTO bytes VALUES
 SET SESSION sql_mode = '';;
 CREATE TABLE choices (
   id INT NOT NULL PRIMARY KEY,
-  e ENUM('a','B','it''s','back\\slash','%','Ünï','😀','',' lead','"q"','tab\there','0','1') DEFAULT '1',
+  e ENUM('a','B','it''s','back\\slash','%','Ünï','日本','',' lead','"q"','tab\there','0','1') DEFAULT '1',
   l ENUM('ä','b') CHARACTER SET latin1, n ENUM('only') NOT NULL,
   s SET('x','y z','ö','''','\\','"','0','64') DEFAULT 'x,0', `set` SET('a','b') NOT NULL
 ) DEFAULT CHARSET utf8mb4;;
 INSERT INTO choices VALUES
   (1, 'a', 'ä', 'only', 'x', 'a'), (2, 'it''s', 'b', 'only', '', ''), (3, 'no such', 'no', 'no', 'no', 'no'),
-  (4, '', NULL, '', 255, 3), (5, NULL, NULL, 'only', NULL, 'b'), (6, '😀', 'b', 0, '\\,''', 'a,b'),
+  (4, '', NULL, '', 255, 3), (5, NULL, NULL, 'only', NULL, 'b'), (6, '日本', 'b', 0, '\\,''', 'a,b'),
   (7, 12, 1, 1, 128, 0), (8, '1', 2, 1, '64', 0), (9, 'tab\there', 0, 'only', '"', 'a');;
+
+-- piece: an enum member that SHOW CREATE does not say
+CREATE TABLE `four bytes` (id INT NOT NULL PRIMARY KEY, e ENUM('a','😀'), s SET('𝔘','b')) DEFAULT CHARSET utf8mb4;;
+INSERT INTO `four bytes` VALUES (1, '😀', '𝔘'), (2, 'a', 'b'), (3, 2, 3);;
 
 -- piece: json documents [only: mysql9]
 CREATE TABLE documents (id INT NOT NULL PRIMARY KEY, doc JSON, other JSON NOT NULL DEFAULT (JSON_ARRAY()));;
