@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Owns the images of the test servers: decides whether official ones can be pulled, makes local ones when not.
 # An image is made again only when its recipe changes: the recipe's hash is kept in a label.
-# Needs: $root, $cache, say, die, step, need_packages, bounded.
+# Needs: $root, $cache, say, die, step, need_packages, bounded; of images-mysql.sh make_mariadb, make_mysql, make_mysql_56.
 
 image_prefix=longshore-test
 recipe_label=longshore-test.recipe
@@ -32,8 +32,12 @@ make_images() {
     make_postgres 15 bookworm
     make_postgres 17 trixie
     make_minio
+    make_mariadb 10.11 bookworm
+    make_mysql
     if [ "$1" = all ]; then
         make_postgres 18 sid
+        make_mariadb 11.8 trixie
+        make_mysql_56
         make_garage
     fi
 }
