@@ -60,7 +60,11 @@ async fn a_killed_session_makes_no_backup(flavour: Flavour) {
         let running = place.backup(&url).spawn();
         proxy.wait_for_bytes(Direction::ToClient, MID_WAY).await;
         proxy.stall();
-        let id = db.one(&format!("select {which}(id) from information_schema.processlist where user = '{user}' and command = 'Query'")).await;
+        let id = db
+            .one(&format!(
+                "select {which}(id) from information_schema.processlist where user = '{user}' and command = 'Query'"
+            ))
+            .await;
         let id = if id.is_empty() {
             db.one(&format!("select {which}(id) from information_schema.processlist where user = '{user}'")).await
         } else {

@@ -112,7 +112,10 @@ fn the_tests_that_promises_name_exist() {
         let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{name}: {}: {e}", file.display()));
         // Of what runs on every server there is one test per server.
         let there = [format!("fn {test}()"), format!("on_each_server!({test});")];
-        assert!(there.iter().any(|text_of| text.contains(text_of)), "docs/guarantees.md names {name}, which is not there");
+        assert!(
+            there.iter().any(|text_of| text.contains(text_of)),
+            "docs/guarantees.md names {name}, which is not there"
+        );
     }
 }
 

@@ -7,6 +7,7 @@ use crate::connection::{Product, Record, Session};
 use crate::quote::{ident, literal};
 use engine::Error;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How a column's value travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +30,20 @@ pub(crate) enum Form {
 pub(crate) struct Column {
     pub name: String,
     pub form: Form,
+    /// MariaDB's reference system of a geometry, which its statement does not say; absent when it is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srid: Option<u32>,
+    /// Members of an `ENUM` or `SET` are shown with question marks: that is what servers show of characters of four bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubtful: bool,
 }
 
 impl Column {
+    /// One whose definition says everything.
+    pub fn new(name: impl Into<String>, form: Form) -> Self {
+        Self { name: name.into(), form, srid: None, doubtful: false }
+    }
+
     /// The expression that reads it.
     pub fn read(&self) -> String {
         let name = ident(&self.name);
@@ -61,7 +73,8 @@ impl Column {
             Form::Plain | Form::Binary => bytes.to_owned(),
             // A number, where a text would be looked up among the members' names first.
             Form::Number => format!("CAST({bytes} AS UNSIGNED)"),
-            Form::Double => format!("({bytes}+0E0)"),
+            // Not `+0E0`, which makes 0 of -0.
+            Form::Double => format!("({bytes}*1E0)"),
             Form::Text => format!("CONVERT({bytes} USING utf8mb4)"),
         }
     }
@@ -78,37 +91,56 @@ pub(crate) struct Described {
     pub history: bool,
     /// Declared type, in lower case, as `int(10) unsigned`.
     pub declared: String,
-    pub nullable: bool,
 }
 
 /// All columns of all tables of a schema, in their order.
 pub(crate) async fn describe(session: &mut Session, schema: &str) -> Result<Vec<Described>, Error> {
     let expression =
         if session.server.is_mariadb() || session.server.is_mysql(5, 7, 6) { "GENERATION_EXPRESSION" } else { "''" };
+    let srids = srids(session, schema).await?;
     let sql = format!(
-        "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, EXTRA, {expression}, IS_NULLABLE, CHARACTER_SET_NAME \
+        "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, EXTRA, {expression}\
          FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} ORDER BY TABLE_NAME, ORDINAL_POSITION",
         literal(schema)
     );
     let rows = session.rows("read the columns", &sql).await?;
     let product = session.server.product;
-    Ok(rows.iter().map(|row| described(row, product)).collect())
+    let mut all: Vec<Described> = rows.iter().map(|row| described(row, product)).collect();
+    for described in &mut all {
+        described.column.srid = srids.get(&(described.table.clone(), described.column.name.clone())).copied();
+    }
+    Ok(all)
+}
+
+/// MariaDB: the reference systems of geometries, apart from 0.
+async fn srids(session: &mut Session, schema: &str) -> Result<BTreeMap<(String, String), u32>, Error> {
+    if !session.server.is_mariadb() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "SELECT G_TABLE_NAME, G_GEOMETRY_COLUMN, SRID FROM information_schema.GEOMETRY_COLUMNS \
+         WHERE G_TABLE_SCHEMA = {} AND SRID <> 0",
+        literal(schema)
+    );
+    let rows = session.rows("read the geometries", &sql).await?;
+    let srid = |row: &Record| Some(((row.text(0), row.text(1)), u32::try_from(row.number(2)?).ok()?));
+    Ok(rows.iter().filter_map(srid).collect())
 }
 
 fn described(row: &Record, product: Product) -> Described {
     let (kind, extra) = (row.text(2).to_ascii_lowercase(), row.text(4).to_ascii_uppercase());
     let expression = row.text(5).to_ascii_uppercase();
     let history = matches!(expression.as_str(), "ROW START" | "ROW END");
+    let doubtful = matches!(kind.as_str(), "enum" | "set") && row.text(3).contains('?');
     Described {
         table: row.text(0),
-        column: Column { name: row.text(1), form: form(&kind, product) },
+        column: Column { doubtful, ..Column::new(row.text(1), form(&kind, product)) },
         // `DEFAULT_GENERATED` is a column with an expression for a default: its values are its own.
         generated: extra.contains("VIRTUAL GENERATED")
             || extra.contains("STORED GENERATED")
             || extra.contains("PERSISTENT"),
         history,
         declared: row.text(3).to_ascii_lowercase(),
-        nullable: row.text(6) == "YES",
     }
 }
 
@@ -131,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_text_would_lose_travels_in_another_form() {
-        let column = |kind: &str| Column { name: "a`b".to_owned(), form: form(kind, Product::Mysql) };
+        let column = |kind: &str| Column::new("a`b", form(kind, Product::Mysql));
         assert_eq!(column("int").load(3), ("`a``b`".to_owned(), None));
         assert_eq!(column("enum").read(), "CAST(`a``b` AS UNSIGNED)");
         assert_eq!(column("enum").load(3), ("@c3".to_owned(), Some("`a``b` = CAST(@c3 AS UNSIGNED)".to_owned())));

@@ -90,7 +90,7 @@ fn kind_of(code: u16) -> Kind {
     match code {
         // No such schema; no such grant on it either way.
         1049 => Kind::NotFound,
-        1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1419 | 1698 | 3118 | 1396 | 1449 => Kind::Refused,
+        1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1418 | 1419 | 1698 | 3118 | 1396 | 1449 => Kind::Refused,
         1290 | 1836 | 1792 => Kind::Refused,
         1007 | 1050 | 1304 | 1359 | 1537 => Kind::Exists,
         // The definition that a snapshot knew is not the table's any more; a table or column is gone.
@@ -130,6 +130,7 @@ fn hint_of(code: u16) -> Option<&'static str> {
         }
         1045 | 1698 => "check the user, the password and the host that the user may come from",
         1049 => "check the database's name in the URL",
+        1418 => "SET GLOBAL log_bin_trust_function_creators = 1 at the target, for as long as the restore takes",
         1040 | 1203 | 1226 => "lower --workers or raise max_connections",
         1130 => "the server does not let this host in; check the user's host part",
         1205 | 1213 => "another session held a lock for too long; run again at a quieter time",

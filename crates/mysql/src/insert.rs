@@ -34,7 +34,7 @@ impl Inserter {
     /// For a table of this schema.
     pub fn new(schema: &str, table: &Table) -> Self {
         let history = table.history.iter().flat_map(|(from, to)| [from, to]);
-        let history = history.map(|name| Column { name: name.clone(), form: crate::columns::Form::Plain });
+        let history = history.map(|name| Column::new(name.as_str(), crate::columns::Form::Plain));
         let columns: Vec<Column> = table.columns.iter().cloned().chain(history).collect();
         let names: Vec<String> = columns.iter().map(|column| ident(&column.name)).collect();
         let head = format!("INSERT INTO {} ({}) VALUES ", qualified(schema, &table.name), names.join(", "));
@@ -172,12 +172,11 @@ mod tests {
     use crate::text::Text;
 
     fn inserter() -> Inserter {
-        let column = |name: &str, form: Form| Column { name: name.to_owned(), form };
         let table = Table {
             name: "t".to_owned(),
             engine: "InnoDB".to_owned(),
             create: Text::default(),
-            columns: vec![column("a", Form::Plain), column("e", Form::Number)],
+            columns: vec![Column::new("a", Form::Plain), Column::new("e", Form::Number)],
             has_rows: true,
             history: Some(("rs".to_owned(), "re".to_owned())),
             key: None,

@@ -8,7 +8,7 @@ use crate::catalog::Table;
 use crate::connection::Session;
 use crate::failure::{from_mysql, map};
 use crate::insert::Inserter;
-use crate::quote::{ident, qualified};
+use crate::quote::qualified;
 use crate::reader::Readable;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -183,6 +183,10 @@ impl Loader for SegmentLoader {
             || Error::new(Kind::Data, format!("the backup holds rows of {stream}, which its catalog does not name"));
         self.readable.table(stream).map_err(|_| unknown())?;
         self.current = Some(stream.clone());
+        // A server that insists on GTIDs refuses other engines' tables inside of transactions.
+        if !self.table()?.is_transactional() {
+            return Ok(());
+        }
         let what = self.what();
         self.idle()?.run(&what, "START TRANSACTION").await
     }
@@ -285,7 +289,6 @@ mod tests {
         {
             assert_eq!(Counts::parse(wrong), None);
         }
-        assert_eq!(ident("x"), "`x`");
     }
 
     #[tokio::test]

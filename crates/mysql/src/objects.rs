@@ -178,9 +178,43 @@ fn statement(program: &Program, place: &Place<'_>) -> Vec<u8> {
             let (head, body) = text.split_at_checked(head).unwrap_or((text, &[]));
             [requalify(head, &place.from.name, place.to), body.to_vec()].concat()
         }
+        _ if program.sql_mode.contains("NO_BACKSLASH_ESCAPES") => with_plain_comment(text),
         _ => text.clone(),
     };
     if place.no_owner { without_definer(&text) } else { text }
+}
+
+/// The server shows a comment with backslash escapes even where the object's own mode knows none, unlike the body after it.
+fn with_plain_comment(text: &[u8]) -> Vec<u8> {
+    let find = |word: &[u8]| text.windows(word.len()).position(|words| words == word).map(|at| at + word.len());
+    let Some(start) = find(b"\n    COMMENT '").or_else(|| find(b"ABLE COMMENT '")) else { return text.to_vec() };
+    let mut out = text.get(..start).unwrap_or_default().to_vec();
+    let mut at = start;
+    while let Some(c) = text.get(at) {
+        let next = text.get(at + 1);
+        match (c, next) {
+            (b'\\', Some(letter)) => {
+                out.push(match letter {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b'0' => 0,
+                    other => *other,
+                });
+                at += 2;
+            }
+            (b'\'', Some(b'\'')) => {
+                out.extend_from_slice(b"''");
+                at += 2;
+            }
+            (b'\'', _) => break,
+            _ => {
+                out.push(*c);
+                at += 1;
+            }
+        }
+    }
+    out.extend_from_slice(text.get(at..).unwrap_or_default());
+    out
 }
 
 /// Where a trigger's body begins.
@@ -217,6 +251,15 @@ mod tests {
         let text = b"CREATE DEFINER=`o``x y`@`%` PROCEDURE `p`()\nSELECT ' DEFINER=`a`@`b` '";
         assert_eq!(without_definer(text), b"CREATE PROCEDURE `p`()\nSELECT ' DEFINER=`a`@`b` '");
         assert_eq!(without_definer(b"CREATE VIEW v AS SELECT 1"), b"CREATE VIEW v AS SELECT 1");
+    }
+
+    #[test]
+    fn a_comments_escapes_are_undone_and_the_body_stays() {
+        let text = b"CREATE PROCEDURE `p`()\n    COMMENT 'a \\\\ ''b'\nSELECT '\\\\', ' COMMENT '";
+        assert_eq!(
+            with_plain_comment(text),
+            b"CREATE PROCEDURE `p`()\n    COMMENT 'a \\ ''b'\nSELECT '\\\\', ' COMMENT '"
+        );
     }
 
     #[test]

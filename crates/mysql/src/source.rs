@@ -8,6 +8,7 @@ use crate::catalog::{CATALOG, Catalog, Table};
 use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::privileges::{self, Grants};
+use crate::quote::ident;
 use crate::reader::{Readable, SegmentReader};
 use crate::schema::{self, Listed};
 use crate::segments;
@@ -59,6 +60,7 @@ impl MysqlSource {
                 other => break other?,
             }
         };
+        tracing::info!(moment = catalog.moment.protocol.told(), "all sessions see one moment");
         let mut sessions = taken.sessions;
         let mut witness = sessions.pop().ok_or_else(|| Error::new(Kind::Internal, "a snapshot without sessions"))?;
         let (segments, boundaries) =
@@ -204,6 +206,17 @@ fn about(endpoint: &Endpoint, catalog: &Catalog, without: &[String]) -> About {
         .collect();
     if !empty.is_empty() {
         notes.push(format!("no rows are kept of tables that have none of their own: {}", named(&empty)));
+    }
+    let columns = |table: &Table| -> Vec<String> {
+        let doubtful = table.columns.iter().filter(|column| column.doubtful);
+        doubtful.map(|column| format!("{}.{}", table.stream(), ident(&column.name))).collect()
+    };
+    let doubtful: Vec<String> = catalog.tables.iter().flat_map(columns).collect();
+    if !doubtful.is_empty() {
+        notes.push(format!(
+            "members of an ENUM or SET are shown with ? by the server, which is how it shows characters of four bytes; they come back as ?: {}",
+            named(&doubtful)
+        ));
     }
     let broken: Vec<String> = catalog.views.iter().filter(|view| view.broken).map(|view| view.name.clone()).collect();
     if !broken.is_empty() {

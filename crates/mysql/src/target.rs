@@ -4,14 +4,14 @@
 //! then publishing. Promises that nothing appears under the target's name before publishing, and that foreign keys come back as they are, with the rows that they allowed.
 
 use crate::catalog::{CATALOG, Catalog, Table};
-use crate::connection::{Purpose, Session, connect};
+use crate::connection::{Purpose, Server, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::from_mysql;
 use crate::loader::{self, SegmentLoader};
 use crate::objects::{self, Place};
 use crate::preflight::{self, There};
 use crate::publish::Publication;
-use crate::quote::{qualified, requalify};
+use crate::quote::{ident, qualified, requalify};
 use crate::reader::{Readable, SegmentReader};
 use crate::scratch::{DRILL, Scratch};
 use crate::{segments, source};
@@ -88,10 +88,26 @@ async fn make_tables(session: &mut Session, catalog: &Catalog, to: &str) -> Resu
         session.run(&what, &sql).await?;
     }
     for table in &catalog.tables {
-        let made = session.run_bytes(&requalify(&table.create.0, from, to)).await;
+        let statement = requalify(&with_reference_systems(table, &session.server), from, to);
+        let made = session.run_bytes(&statement).await;
         made.map_err(from_mysql(format!("make the table {}", table.name)))?;
     }
     Ok(())
+}
+
+/// The table's statement, with what MariaDB does not say in it: the reference systems of geometries.
+fn with_reference_systems(table: &Table, server: &Server) -> Vec<u8> {
+    let mut create = table.create.0.clone();
+    for column in table.columns.iter().filter(|_| server.is_mariadb()) {
+        let Some(srid) = column.srid else { continue };
+        let line = format!("\n  {} ", ident(&column.name)).into_bytes();
+        let Some(at) = create.windows(line.len()).position(|words| words == line) else { continue };
+        let kind = at + line.len();
+        let rest = create.get(kind..).unwrap_or_default();
+        let end = kind + rest.iter().position(|c| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        create.splice(end..end, format!(" REF_SYSTEM_ID={srid}").into_bytes());
+    }
+    create
 }
 
 /// A server that takes no writes is better known now than after the schema.

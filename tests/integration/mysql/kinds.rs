@@ -29,7 +29,9 @@ async fn travels(from: Flavour, to: Flavour) {
     };
     assert_same(&content(everything(&old, db.name()).await), &content(everything(&new, elsewhere.name()).await));
     assert_eq!(elsewhere.one("select count(*) from names").await, "1");
-    elsewhere.exec("insert into orders (id, customer, kind) values (3, 1, 'a'); delete from customers where id = 1").await;
+    elsewhere
+        .exec("insert into orders (id, customer, kind) values (3, 1, 'a'); delete from customers where id = 1")
+        .await;
     assert_eq!(elsewhere.one("select count(*) from orders").await, "1");
 }
 
@@ -108,7 +110,8 @@ async fn what_is_not_done_yet_is_refused() {
     let db = server.database().await;
     db.exec("create table t (id int)").await;
     let place = Place::new().await;
-    let part = place.job(["backup", "--include-table", "t"]).env("LONGSHORE_SOURCE", db.url()).env("LONGSHORE_NAME", "app");
+    let part =
+        place.job(["backup", "--include-table", "t"]).env("LONGSHORE_SOURCE", db.url()).env("LONGSHORE_NAME", "app");
     assert_failed(part.run().await, 78, "not for MySQL and MariaDB");
     place.assert_no_manifest();
     place.backup(&db.url()).run().await.success();

@@ -32,7 +32,8 @@ async fn each_lack_is_refused_with_its_grant(flavour: Flavour) {
         _ => ("SELECT", "`mysql`.`proc`"),
     };
     let on = format!("`{name}`.*");
-    let needed = [("SELECT", on.as_str()), ("SHOW VIEW", &on), ("TRIGGER", &on), ("EVENT", &on), hidden, ("LOCK TABLES", &on)];
+    let needed =
+        [("SELECT", on.as_str()), ("SHOW VIEW", &on), ("TRIGGER", &on), ("EVENT", &on), hidden, ("LOCK TABLES", &on)];
     for left_out in needed {
         db.exec(&format!("revoke all privileges, grant option from {user}@'%'")).await;
         for (privilege, on) in needed.iter().filter(|one| **one != left_out) {

@@ -49,9 +49,12 @@ async fn consistent_on(server: &Arc<MysqlServer>) {
         assert!(done.load(Ordering::Relaxed) > before);
         let back = Back::of(&db);
         place.restore(&back.url).run().await.success();
-        let sum = db.one(&format!("select (select sum(amount) from {0}.a) + (select sum(amount) from {0}.b)", back.name)).await;
+        let sum = db
+            .one(&format!("select (select sum(amount) from {0}.a) + (select sum(amount) from {0}.b)", back.name))
+            .await;
         assert_eq!(sum, "4000000");
-        let moved = db.one(&format!("select sum(moved) + (select sum(amount) from {0}.a) from {0}.notes", back.name)).await;
+        let moved =
+            db.one(&format!("select sum(moved) + (select sum(amount) from {0}.a) from {0}.notes", back.name)).await;
         assert_eq!(moved, "2000000");
     }
     stop.store(true, Ordering::Relaxed);
