@@ -147,7 +147,7 @@ async fn a_lock_that_is_not_to_be_had_is_given_up(flavour: Flavour) {
     use mysql_async::prelude::Queryable;
     other.query_drop("lock tables t write").await.unwrap();
     let place = Place::new().await;
-    let job = place.backup(&db.url()).env("LONGSHORE_LOCK_TIMEOUT", "3s");
+    let job = place.backup(&db.url()).env("LONGSHORE_LOCK_TIMEOUT", "3");
     assert_failed(job.run().await, 69, "not to be had within 3 s");
     place.assert_no_manifest();
     other.query_drop("unlock tables").await.unwrap();

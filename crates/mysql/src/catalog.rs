@@ -176,6 +176,9 @@ pub(crate) struct Program {
     pub database_collation: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// A routine's comment, where it has more than plain letters: in the statement it stands in another character set, with other escapes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// A view that does not work at the source either: something that it needs is gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub broken: bool,

@@ -99,7 +99,7 @@ pub(crate) async fn describe(session: &mut Session, schema: &str) -> Result<Vec<
         if session.server.is_mariadb() || session.server.is_mysql(5, 7, 6) { "GENERATION_EXPRESSION" } else { "''" };
     let srids = srids(session, schema).await?;
     let sql = format!(
-        "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, EXTRA, {expression}\
+        "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, EXTRA, {expression} \
          FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} ORDER BY TABLE_NAME, ORDINAL_POSITION",
         literal(schema)
     );

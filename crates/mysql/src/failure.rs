@@ -29,12 +29,18 @@ pub(crate) fn map(what: &str, error: &Driver) -> Error {
             Error::new(Kind::Config, format!("{what}: the server does not offer TLS"))
                 .hint("set up TLS at the server, or say ssl-mode=disabled in the URL where the way there is private")
         }
-        Driver::Io(error) if error.to_string().contains("TLS") => {
+        Driver::Io(error) if is_about_trust(&error.to_string()) => {
             Error::new(Kind::Config, format!("{what}: {error}")).hint("see ssl-mode and ssl-ca in the URL")
         }
         other => Error::new(Kind::Unavailable, format!("{what}: {}", told(other)))
             .hint("is the server up and reachable from here? The run can be repeated as it is"),
     }
+}
+
+/// Whether the two sides could not agree on TLS, or one does not trust the other; a connection that ends is another matter.
+fn is_about_trust(said: &str) -> bool {
+    !said.contains("close_notify")
+        && ["certificate", "Handshake", "ProtocolVersion", "TLS error"].iter().any(|word| said.contains(word))
 }
 
 /// A driver's own words, without what they may quote of a row.
@@ -44,6 +50,9 @@ fn told(error: &Driver) -> String {
             "the server answered something unexpected (left out)".to_owned()
         }
         Driver::Driver(DriverError::ConnectionClosed) => "the connection was closed".to_owned(),
+        Driver::Io(error) if error.to_string().contains("close_notify") => {
+            "the server closed the connection".to_owned()
+        }
         Driver::Io(error) => error.to_string(),
         other => other.to_string(),
     }
@@ -138,7 +147,6 @@ fn hint_of(code: u16) -> Option<&'static str> {
         1053 | 1317 | 1927 => "the server was stopped, or somebody ended our session; run again",
         1153 => "raise max_allowed_packet at the server",
         1160 | 1161 => "raise net_write_timeout at the server, or find out what slows the way to the repository",
-        1412 => "a table was changed while it was read; run again, no backup was made",
         1290 | 1836 => "the server is read-only; restore into one that can be written to",
         1273 | 1115 => {
             "this server does not know that character set or collation; restore into the product and version it came from"

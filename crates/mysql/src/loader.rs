@@ -22,7 +22,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// How many pieces may wait between the repository and the server.
-const WAITING: usize = 2;
+const WAITING: usize = 4;
+/// Bytes sent in one packet: a server's max_allowed_packet, 4 MiB on MySQL 5, is for these as well.
+const PIECE_BYTES: usize = 512 << 10;
 /// Most warnings that the server keeps for us to read.
 const MOST_WARNINGS: u32 = 65_535;
 
@@ -211,10 +213,16 @@ impl Loader for SegmentLoader {
 
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
         match &mut self.state {
-            State::Loading(sender, _) => match sender.send(Piece::Rows(Bytes::from(bytes))).await {
-                Ok(()) => Ok(()),
-                Err(_) => Err(self.broken().await),
-            },
+            State::Loading(sender, _) => {
+                let mut rest = Bytes::from(bytes);
+                while !rest.is_empty() {
+                    let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+                    if sender.send(Piece::Rows(piece)).await.is_err() {
+                        return Err(self.broken().await);
+                    }
+                }
+                Ok(())
+            }
             State::Inserting(session, inserter) => inserter.write(session, &bytes).await,
             _ => Err(out_of_order()),
         }

@@ -7,7 +7,7 @@
 use crate::catalog::{Catalog, Database, Program, ProgramKind};
 use crate::connection::Session;
 use crate::failure::{code, from_mysql, map};
-use crate::quote::{ident, literal, requalify};
+use crate::quote::{ident, literal, qualified, requalify};
 use crate::schema::plain_word;
 use engine::{Error, Kind};
 
@@ -27,9 +27,21 @@ pub(crate) async fn routines(session: &mut Session, catalog: &Catalog, place: &P
     for bodies in [false, true] {
         for program in catalog.routines.iter().filter(|program| (program.kind == ProgramKind::PackageBody) == bodies) {
             make(session, program, place).await?;
+            comment(session, program, place.to).await?;
         }
     }
     Ok(())
+}
+
+/// Gives a routine the comment that it had, where its statement does not say it as it is.
+async fn comment(session: &mut Session, program: &Program, schema: &str) -> Result<(), Error> {
+    let Some(comment) = &program.comment else { return Ok(()) };
+    if !matches!(program.kind, ProgramKind::Function | ProgramKind::Procedure) {
+        return Ok(());
+    }
+    let text = comment.replace('\\', "\\\\").replace('\'', "''").replace('\0', "\\0");
+    let sql = format!("ALTER {} {} COMMENT '{text}'", program.kind.sql(), qualified(schema, &program.name));
+    session.run(&format!("comment on the {}", program.told()), &sql).await
 }
 
 /// Views, in rounds: each round makes those whose tables, views and functions are there by then.
@@ -277,6 +289,7 @@ mod tests {
             collation: "utf8mb4_bin".to_owned(),
             database_collation: String::new(),
             time_zone: None,
+            comment: None,
             broken: false,
         };
         let said = statement(&program, &place);

@@ -51,6 +51,14 @@ impl SegmentReader {
 #[async_trait]
 impl Reader for SegmentReader {
     async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
+        let read = self.read_rows(segment, sink).await;
+        let hint = "the schema was changed while rows were read; run again, no backup was made";
+        read.map_err(|error| if self.in_snapshot && error.kind == Kind::Changed { error.hint(hint) } else { error })
+    }
+}
+
+impl SegmentReader {
+    async fn read_rows(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
         let table = self.readable.table(&segment.stream)?;
         let condition = Range::parse(&segment.range)?.condition(table);
         let sql = format!("SELECT {} FROM {}{condition}", table.expressions(), table.from(&self.readable.schema));

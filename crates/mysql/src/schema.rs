@@ -209,7 +209,7 @@ async fn sequence(session: &mut Session, schema: &str, name: &str) -> Result<Seq
 
 async fn routines(session: &mut Session, schema: &str) -> Result<Vec<Program>, Error> {
     let sql = format!(
-        "SELECT ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {} ORDER BY ROUTINE_TYPE, ROUTINE_NAME",
+        "SELECT ROUTINE_NAME, ROUTINE_TYPE, ROUTINE_COMMENT FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {} ORDER BY ROUTINE_TYPE, ROUTINE_NAME",
         literal(schema)
     );
     let mut programs = Vec::new();
@@ -225,7 +225,8 @@ async fn routines(session: &mut Session, schema: &str) -> Result<Vec<Program>, E
                 return Err(Error::new(Kind::Unsupported, what));
             }
         };
-        programs.push(program(session, schema, kind, &name).await?);
+        let comment = Some(row.text(2)).filter(|text| !text.is_ascii() || text.contains(['\\', '\n', '\r', '\0']));
+        programs.push(Program { comment, ..program(session, schema, kind, &name).await? });
     }
     Ok(programs)
 }
@@ -300,6 +301,7 @@ async fn program(session: &mut Session, schema: &str, kind: ProgramKind, name: &
         collation: row.text(places.charset + 1),
         database_collation: places.database_collation.map(|at| row.text(at)).unwrap_or_default(),
         time_zone: places.time_zone.map(|at| row.text(at)),
+        comment: None,
         charset,
         broken,
     })

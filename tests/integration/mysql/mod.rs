@@ -99,8 +99,31 @@ pub async fn everything(server: &MysqlServer, schema: &str) -> BTreeMap<String, 
     let mut conn = server.connection().await;
     let mut all = testkit::mysql::definitions(&mut conn, schema).await;
     let content = testkit::mysql::content(&mut conn, schema).await;
+    // MySQL remembers whether a column's collation was said or taken from the table, and shows the former with its character set.
+    for words in all.values_mut() {
+        *words = without_charsets(words);
+    }
     all.extend(content.into_iter().map(|(key, digest)| (format!("content of {key}"), digest)));
     all
+}
+
+/// `CHARACTER SET x COLLATE y` as `COLLATE y`.
+fn without_charsets(words: &str) -> String {
+    let mut out = String::new();
+    let mut rest = words;
+    while let Some((before, after)) = rest.split_once(" CHARACTER SET ") {
+        out.push_str(before);
+        match after.split_once(' ') {
+            Some((_, collate)) if collate.starts_with("COLLATE ") => {
+                rest = after.split_at(after.len() - collate.len() - 1).1
+            }
+            _ => {
+                out.push_str(" CHARACTER SET ");
+                rest = after;
+            }
+        }
+    }
+    out + rest
 }
 
 /// Fails with everything that differs between the original and what came back.

@@ -67,7 +67,7 @@ async fn a_second_backup_adds_next_to_nothing(flavour: Flavour) {
     assert!(again * 100 <= first, "{again} of {first} bytes for an unchanged database");
     db.exec("update large set body = 'changed' where id = 5000").await;
     let changed = added(place.backup(&db.url()).run().await);
-    assert!(changed * 5 <= first, "{changed} of {first} bytes for one changed row");
+    assert!(changed * 2 <= first, "{changed} of {first} bytes for one changed row");
     let back = Back::of(&db);
     place.restore(&back.url).run().await.success();
     assert_same(&everything(&server, db.name()).await, &everything(&server, &back.name).await);
@@ -77,11 +77,11 @@ on_each_server!(a_second_backup_adds_next_to_nothing);
 /// Statements that make a table of 2^(10 + doublings) rows with some 500 bytes each.
 pub fn large(doublings: u32) -> String {
     let mut sql = "create table large (id int primary key auto_increment, body varchar(600) character set latin1 not null) engine=InnoDB;
-         insert into large (body) values (repeat(md5(1), 16));"
+         insert into large (body) values (repeat(sha2(1, 256), 8));"
         .to_owned();
     for _ in 0..10 + doublings {
         sql.push_str(
-            "insert into large (body) select concat(md5(rand()), md5(id), repeat(md5(rand()), 14)) from large;",
+            "insert into large (body) select concat(sha2(rand(), 256), sha2(id, 256), repeat(sha2(rand(), 256), 6)) from large;",
         );
     }
     sql
@@ -160,7 +160,7 @@ async fn documents_that_text_cannot_tell_fail_the_proof() {
     let outcome = place.restore(&back.url).run().await;
     // Decimals inside of documents come back as doubles: where the text differs, the proof sees it.
     if outcome.code != Some(0) {
-        assert_failed(outcome, 65, "proof");
+        assert_failed(outcome, 65, "is not what was backed up");
         assert_eq!(schemas_like(&db, &back.name).await, Vec::<String>::new());
     }
 }
