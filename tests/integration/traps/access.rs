@@ -2,7 +2,7 @@
 
 use super::{Trip, on_every_version};
 use crate::place::{Target, assert_failed, assert_nothing_made, databases_like};
-use testkit::servers::own;
+use testkit::servers::{own, postgres};
 use testkit::sql;
 
 /// Trap 7: policies come back, forced or not, and hide no row from a backup.
@@ -114,19 +114,27 @@ async fn trap_22_a_database_without_public_gets_none(version: u16) {
     trip.assert("select count(*) from pg_namespace where nspname = 'public'", "0").await;
 }
 
-/// Trap 22: labels need a provider, a module loaded into the server, of which distributions package none for tests.
+/// Trap 22: labels need a provider, a module loaded into the server. The images made here have the vendor's own for its tests.
 async fn trap_22_security_labels_come_back(version: u16) {
-    let trip = Trip::of(version, "create table t (x int)").await;
-    if sql::connect(&trip.db.url()).await.batch_execute("load 'dummy_seclabel'").await.is_err() {
+    let shared = postgres(version).await.create_database().await;
+    if sql::connect(&shared.url()).await.batch_execute("load 'dummy_seclabel'").await.is_err() {
         return testkit::skipped("security labels: this server has no dummy_seclabel");
     }
-    trip.exec(
-        "load 'dummy_seclabel'; security label on table t is 'classified'; security label on column t.x is 'secret'",
+    // The restore's own sessions must have it too.
+    let server = std::sync::Arc::new(own(version, &[("session_preload_libraries", "dummy_seclabel")]).await);
+    let trip = Trip::with(
+        server.create_database().await,
+        "create table t (x int); create view v as select 1 as x; create schema s; create type s.e as enum ('a');
+         create function f() returns int language sql as 'select 1';
+         security label on table t is 'classified'; security label on column t.x is 'secret'; security label on view v is 'unclassified';
+         security label on schema s is 'top secret'; security label on type s.e is 'classified'; security label on function f() is 'secret';
+         select lo_create(4711); security label on large object 4711 is 'classified'",
     )
     .await;
     trip.go().await;
     trip.assert_same().await;
     trip.assert_equal("select objtype, objname, provider, label from pg_seclabels order by 1, 2").await;
+    trip.assert("select count(*) from pg_seclabels where objtype <> 'role'", "7").await;
 }
 
 /// Trap 23: roles that the target lacks are named before anything is made.
