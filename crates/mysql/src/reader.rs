@@ -9,6 +9,7 @@ use crate::connection::Session;
 use crate::failure::{from_mysql, map};
 use crate::segments::Range;
 use crate::tsv;
+use crate::unchanged;
 use async_trait::async_trait;
 use engine::{Error, Kind, Reader, RowSink, Segment, StreamName};
 use mysql_async::prelude::Queryable;
@@ -52,8 +53,7 @@ impl SegmentReader {
 impl Reader for SegmentReader {
     async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
         let read = self.read_rows(segment, sink).await;
-        let hint = "the schema was changed while rows were read; run again, no backup was made";
-        read.map_err(|error| if self.in_snapshot && error.kind == Kind::Changed { error.hint(hint) } else { error })
+        if self.in_snapshot { read.map_err(unchanged::explain) } else { read }
     }
 }
 

@@ -135,7 +135,7 @@ impl Source for MysqlSource {
     async fn confirm(mut self: Box<Self>, rows: &BTreeMap<String, u64>) -> Result<Vec<Document>, Error> {
         self.assert_alive().await?;
         if self.cross_count {
-            self.count_again(rows).await?;
+            self.count_again(rows).await.map_err(unchanged::explain)?;
         }
         let mut fresh = connect(&self.endpoint, Purpose::Look).await?;
         let now = schema::read(&mut fresh, self.endpoint.database(), self.catalog.moment.clone()).await?;

@@ -12,6 +12,14 @@ pub(crate) fn changed(what: &str) -> Error {
     Error::new(Kind::Changed, format!("{what} while rows were read")).hint("run again; no backup was made")
 }
 
+/// The same error with what to do, where it came of a change in the schema while a backup read.
+pub(crate) fn explain(error: Error) -> Error {
+    if error.kind != Kind::Changed {
+        return error;
+    }
+    error.hint("the schema was changed while rows were read; run again, no backup was made")
+}
+
 /// Fails when the two differ.
 pub(crate) fn assert_same(then: &Catalog, now: &Catalog) -> Result<(), Error> {
     if then.database != now.database {
