@@ -92,7 +92,7 @@ async fn connections_cut_while_loading_leave_nothing(flavour: Flavour) {
     assert_failed(place.restore(&server.url_at_port(proxy.port(), &back.name)).run().await, 69, "hint");
     assert!(!server.has_database(&back.name).await);
     place.restore(&back.url).run().await.success();
-    assert_eq!(schemas_like(&db, &back.name).await, [back.name.clone()]);
+    assert_eq!(schemas_like(&db, &back.name).await, std::slice::from_ref(&back.name));
     assert_eq!(db.one(&format!("select count(*) from {}.large", back.name)).await, "32768");
 }
 on_each_server!(connections_cut_while_loading_leave_nothing);

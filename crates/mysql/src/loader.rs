@@ -40,7 +40,7 @@ type Ended = (Box<Session>, Result<(), mysql_async::Error>);
 enum State {
     Idle(Box<Session>),
     Loading(mpsc::Sender<Piece>, JoinHandle<Ended>),
-    Inserting(Box<Session>, Inserter),
+    Inserting(Box<Session>, Box<Inserter>),
     /// An error has ended it.
     Gone,
 }
@@ -206,7 +206,7 @@ impl Loader for SegmentLoader {
             State::Loading(sender, task)
         } else {
             let inserter = inserter.ready(&mut session).await?;
-            State::Inserting(session, inserter)
+            State::Inserting(session, Box::new(inserter))
         };
         Ok(())
     }

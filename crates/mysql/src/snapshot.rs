@@ -71,11 +71,12 @@ pub(crate) async fn take(leader: &mut Session, wanted: &Wanted<'_>) -> Result<Sn
     for _ in 0..wanted.sessions {
         sessions.push(connect(wanted.endpoint, Purpose::Read).await?);
     }
-    if leader.server.is_mariadb() && wanted.without_transactions().is_empty() {
-        if let Some(position) = at_one_place(&mut sessions).await? {
-            let gtid = mariadb_gtid(leader, &position).await;
-            return finish(leader, sessions, None, Protocol::BinlogPosition, Some(position), gtid).await;
-        }
+    if leader.server.is_mariadb()
+        && wanted.without_transactions().is_empty()
+        && let Some(position) = at_one_place(&mut sessions).await?
+    {
+        let gtid = mariadb_gtid(leader, &position).await;
+        return finish(leader, sessions, None, Protocol::BinlogPosition, Some(position), gtid).await;
     }
     let (protocol, mut keeper) = match global_lock(leader, wanted).await? {
         true => (Protocol::GlobalLock, None),

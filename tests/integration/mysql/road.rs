@@ -199,7 +199,7 @@ async fn leftovers_are_dropped_by_their_mark(flavour: Flavour) {
     db.exec(&format!("{} {}", mark(&left, "dead"), mark(&theirs, "another"))).await;
     let restored = place.restore(&back.url).run().await.success();
     assert!(restored.stdout.contains(&left) || restored.stderr.contains(&left), "{}", restored.report());
-    assert_eq!(schemas_like(&db, &format!("{}__new", back.name)).await, [theirs.clone()]);
+    assert_eq!(schemas_like(&db, &format!("{}__new", back.name)).await, std::slice::from_ref(&theirs));
     db.exec(&format!("drop database {theirs}")).await;
 }
 on_each_server!(leftovers_are_dropped_by_their_mark);
