@@ -6,6 +6,7 @@
 //! catalogs, the repository knows chunks, and a job brings them together.
 
 mod digest;
+mod environment;
 mod error;
 mod export;
 mod filter;
@@ -15,6 +16,7 @@ mod stream;
 mod target;
 
 pub use digest::{Digest, DigestParseError, RowCutter, row_hash};
+pub use environment::is_protected_environment;
 pub use error::{Error, Kind};
 pub use export::{Export, ExportFile, ExportOptions, ExportedStream};
 pub use filter::Filter;

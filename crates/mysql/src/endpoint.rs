@@ -116,6 +116,16 @@ impl Endpoint {
         format!("{}:{}", self.host, self.port)
     }
 
+    /// The URL without its password, for commands that an error proposes.
+    pub(crate) fn url(&self) -> String {
+        let part = |text: &str| -> String {
+            let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~".contains(&c);
+            text.bytes().map(|c| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") }).collect()
+        };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("mysql://{}@{host}:{}/{}", part(&self.user), self.port, part(&self.database))
+    }
+
     /// The schema's name.
     #[must_use]
     pub fn database(&self) -> &str {

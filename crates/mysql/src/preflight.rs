@@ -7,6 +7,7 @@ use crate::catalog::{Catalog, Table};
 use crate::connection::{Product, Server, Session};
 use crate::endpoint::Endpoint;
 use crate::quote::literal;
+use crate::schema;
 use crate::source::{SERVERS_OWN, named};
 use engine::{Error, Kind, Mode, TargetOptions};
 use std::collections::BTreeSet;
@@ -17,9 +18,6 @@ pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptio
         |what: &str| Err(Error::new(Kind::Config, format!("{what}: not for MySQL and MariaDB in this version")));
     if !options.part.is_empty() {
         return refused("a restore of a part");
-    }
-    if options.mode == Some(Mode::Swap) {
-        return refused("taking a database's place");
     }
     if options.role.is_some() || options.create_missing_roles {
         return refused("acting as a role, or making roles");
@@ -201,8 +199,8 @@ pub(crate) enum There {
 }
 
 /// Looks at the schema of that name.
-pub(crate) async fn look(session: &mut Session, schema: &str) -> Result<There, Error> {
-    let name = literal(schema);
+pub(crate) async fn look(session: &mut Session, database: &str) -> Result<There, Error> {
+    let name = literal(database);
     let sql = format!("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {name}");
     if session.maybe("look for the target", &sql).await?.is_none() {
         return Ok(There::Nothing);
@@ -213,7 +211,10 @@ pub(crate) async fn look(session: &mut Session, schema: &str) -> Result<There, E
         ("event", "EVENT_NAME", "EVENTS", "EVENT_SCHEMA"),
     ];
     for (kind, column, view, of) in holders {
-        let sql = format!("SELECT {column} FROM information_schema.{view} WHERE {of} = {name} LIMIT 1");
+        let ours = schema::ours();
+        let sql = format!(
+            "SELECT {column} FROM information_schema.{view} WHERE {of} = {name} AND {column} NOT IN ({ours}) LIMIT 1"
+        );
         if let Some(row) = session.maybe("look into the target", &sql).await? {
             return Ok(There::Full(format!("the {kind} {}", row.text(0))));
         }

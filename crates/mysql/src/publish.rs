@@ -1,6 +1,6 @@
-//! Publishing: giving a proven scratch schema the target's name.
+//! Publishing: giving proven tables the target's name.
 //!
-//! Owns the last steps. Promises that tables appear under the target's name all at once, by one `RENAME TABLE` (atomic, and crash-safe from
+//! Owns the last steps into a target that is absent or empty, and what those have in common with an exchange. Promises that tables appear under the target's name all at once, by one `RENAME TABLE` (atomic, and crash-safe from
 //! MySQL 8.0 and MariaDB 10.6.1 on); that what cannot move (views, routines, triggers, events) was made once in the scratch schema before, and is made again
 //! right after; and that when this fails, the target is empty again. Refuses to begin when somebody filled the target meanwhile.
 
@@ -13,12 +13,71 @@ use crate::schema::plain_word;
 use crate::scratch::{self, Scratch};
 use engine::{Error, Kind};
 
+/// Tables that are to take a place, and everything that goes with them.
+pub(crate) struct Incoming<'a> {
+    pub catalog: &'a Catalog,
+    /// Where they are now.
+    pub schema: &'a str,
+    pub no_owner: bool,
+    /// Whether events come switched off: what runs by itself must not run twice.
+    pub events_asleep: bool,
+}
+
+impl Incoming<'_> {
+    /// Names of all that moves: tables and sequences.
+    pub fn names(&self) -> Vec<&String> {
+        let tables = self.catalog.tables.iter().map(|table| &table.name);
+        tables.chain(self.catalog.sequences.iter().map(|sequence| &sequence.name)).collect()
+    }
+
+    /// Gives the schema that they come into the character set of theirs.
+    pub async fn take_charset(&self, session: &mut Session, target: &str) -> Result<(), Error> {
+        let like = &self.catalog.database;
+        let (charset, collation) = (plain_word(&like.charset)?, plain_word(&like.collation)?);
+        let sql = format!("ALTER DATABASE {} CHARACTER SET {charset} COLLATE {collation}", ident(target));
+        session.run("give the database its character set", &sql).await
+    }
+
+    /// Everything that could not move, made where the tables are now. Returns notes.
+    pub async fn finish(&self, session: &mut Session, target: &str) -> Result<Vec<String>, Error> {
+        session.enter(target).await?;
+        self.defaults(session, target).await?;
+        let place = Place { from: &self.catalog.database, to: target, no_owner: self.no_owner };
+        objects::routines(session, self.catalog, &place).await?;
+        let mut notes = objects::views(session, self.catalog, &place).await?;
+        objects::triggers(session, self.catalog, &place).await?;
+        notes.extend(objects::events(session, self.catalog, &place, self.events_asleep).await?);
+        if self.events_asleep && !self.catalog.events.is_empty() {
+            notes.push("events came switched off, so that nothing runs twice: ALTER EVENT … ENABLE".to_owned());
+        }
+        Ok(notes)
+    }
+
+    /// A default that takes a value of a sequence names the sequence with its schema, and a rename does not change that.
+    async fn defaults(&self, session: &mut Session, target: &str) -> Result<(), Error> {
+        if self.catalog.sequences.is_empty() {
+            return Ok(());
+        }
+        for table in &self.catalog.tables {
+            for line in table.create.0.split(|byte| *byte == b'\n') {
+                let Some((column, default)) = sequence_default(line) else { continue };
+                let default = requalify(default.as_bytes(), &self.catalog.database.name, target);
+                let sql = format!(
+                    "ALTER TABLE {} ALTER COLUMN {column} SET DEFAULT ({})",
+                    qualified(target, &table.name),
+                    String::from_utf8_lossy(&default)
+                );
+                session.run(&format!("set a default of {}", table.stream()), &sql).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is published, and where.
 pub(crate) struct Publication<'a> {
-    pub catalog: &'a Catalog,
-    pub scratch: &'a Scratch,
-    pub target: &'a str,
-    pub no_owner: bool,
+    pub incoming: Incoming<'a>,
+    pub endpoint: &'a Endpoint,
 }
 
 impl Publication<'_> {
@@ -64,26 +123,6 @@ impl Publication<'_> {
             |name: &&String| format!("{} TO {}", qualified(&self.scratch.name, name), qualified(self.target, name));
         let sql = format!("RENAME TABLE {}", names.iter().map(pair).collect::<Vec<_>>().join(", "));
         session.run(&format!("give the restored tables to {}", self.target), &sql).await
-    }
-
-    /// A default that takes a value of a sequence names the sequence with its schema, and a rename does not change that.
-    async fn defaults(&self, session: &mut Session) -> Result<(), Error> {
-        if self.catalog.sequences.is_empty() {
-            return Ok(());
-        }
-        for table in &self.catalog.tables {
-            for line in table.create.0.split(|byte| *byte == b'\n') {
-                let Some((column, default)) = sequence_default(line) else { continue };
-                let default = requalify(default.as_bytes(), &self.catalog.database.name, self.target);
-                let sql = format!(
-                    "ALTER TABLE {} ALTER COLUMN {column} SET DEFAULT ({})",
-                    qualified(self.target, &table.name),
-                    String::from_utf8_lossy(&default)
-                );
-                session.run(&format!("set a default of {}", table.stream()), &sql).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Makes the target what it was: nothing, or empty.

@@ -7,7 +7,10 @@ use crate::catalog::{Catalog, Database, Key, Moment, Program, ProgramKind, Seque
 use crate::columns::{Described, describe};
 use crate::connection::{Record, Session};
 use crate::failure::from_mysql;
+use crate::mark;
 use crate::quote::{ident, literal, qualified};
+use crate::replaced;
+use crate::scratch;
 use crate::text::Text;
 use engine::{Error, Kind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,12 +71,21 @@ pub(crate) struct Listed {
     pub comment: String,
 }
 
-/// Everything that has a table's name.
+/// Tables of ours that stand beside others: no backup has them.
+const OURS: [&str; 3] = [mark::TABLE, scratch::MARK, replaced::TABLE];
+
+/// Their names, as values.
+pub(crate) fn ours() -> String {
+    OURS.map(|name| format!("'{name}'")).join(", ")
+}
+
+/// Everything that has a table's name, but for ours.
 pub(crate) async fn list(session: &mut Session, schema: &str) -> Result<Vec<Listed>, Error> {
     let sql = format!(
         "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, TABLE_COMMENT FROM information_schema.TABLES \
-         WHERE TABLE_SCHEMA = {} AND TABLE_TYPE <> 'TEMPORARY' ORDER BY TABLE_NAME",
-        literal(schema)
+         WHERE TABLE_SCHEMA = {} AND TABLE_TYPE <> 'TEMPORARY' AND TABLE_NAME NOT IN ({}) ORDER BY TABLE_NAME",
+        literal(schema),
+        ours()
     );
     let rows = session.rows("list the tables", &sql).await?;
     let listed = |row: &Record| Listed {
