@@ -34,14 +34,18 @@ impl Publication<'_> {
             let sql = format!("ALTER DATABASE {} CHARACTER SET {charset} COLLATE {collation}", ident(self.target));
             session.run("give the database its character set", &sql).await?;
         }
-        objects::drop_triggers(session, self.catalog, &self.scratch.name).await?;
-        if let Err(error) = self.rename(session).await {
+        if let Err(error) = self.move_tables(session).await {
             return Err(self.undo(&there, false, error).await);
         }
         match self.make_the_rest(session).await {
             Ok(notes) => Ok(notes),
             Err(error) => Err(self.undo(&there, true, error).await),
         }
+    }
+
+    async fn move_tables(&self, session: &mut Session) -> Result<(), Error> {
+        objects::drop_triggers(session, self.catalog, &self.scratch.name).await?;
+        self.rename(session).await
     }
 
     async fn make_the_rest(&self, session: &mut Session) -> Result<Vec<String>, Error> {
