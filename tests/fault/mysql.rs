@@ -1,11 +1,11 @@
 //! MariaDB and MySQL go away in the middle, or say no.
 
 use crate::integration::mysql::road::large;
-use crate::integration::mysql::{Back, on_each_server, schemas_like, server};
+use crate::integration::mysql::{Back, assert_same, everything, on_each_server, schemas_like, server};
 use crate::place::{Place, assert_failed};
 use std::sync::Arc;
 use testkit::Signal;
-use testkit::proxy::{Direction, Tcp};
+use testkit::proxy::{Direction, Lost, Tcp};
 use testkit::servers::{Flavour, own_mysql};
 
 /// Bytes after which rows are surely under way, and surely not all of them: the table sends some 16 MB.
@@ -154,3 +154,41 @@ async fn a_lock_that_is_not_to_be_had_is_given_up(flavour: Flavour) {
     place.backup(&db.url()).run().await.success();
 }
 on_each_server!(a_lock_that_is_not_to_be_had_is_given_up);
+
+/// G5: the network goes away at any step of publishing: everything is there, or nothing, and the exit code says which.
+async fn connections_cut_while_publishing_leave_all_or_nothing(flavour: Flavour) {
+    let server = server!(flavour);
+    let db = server.database().await;
+    db.exec(
+        "create table t (id int primary key); insert into t values (1), (2); create view v as select id from t;
+         create trigger tr before insert on t for each row set new.id = new.id; create procedure p() select 1",
+    )
+    .await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let back = Back::of(&db);
+    let there = everything(&server, db.name()).await;
+    for words in ["RENAME TABLE", "DROP TRIGGER", "`p`()", "VIEW `v`", "TRIGGER tr", "DROP DATABASE"] {
+        for lost in [Lost::Answer, Lost::Words] {
+            let proxy = Tcp::start(server.host(), server.port()).await;
+            // Words are seen only where they are not encrypted.
+            let url = format!("{}?ssl-mode=disabled", server.url_at_port(proxy.port(), &back.name));
+            let running = place.restore(&url).spawn();
+            running.wait_for_stderr("read everything back").await;
+            proxy.cut_at(words, lost);
+            let outcome = running.wait().await;
+            match outcome.code {
+                Some(0) => assert_same(&there, &everything(&server, &back.name).await),
+                code => {
+                    assert_eq!(code, Some(69), "{words}, {lost:?}\n{}", outcome.report());
+                    assert!(!server.has_database(&back.name).await, "{words}, {lost:?}\n{}", outcome.report());
+                }
+            }
+            if words == "RENAME TABLE" && matches!(lost, Lost::Answer) {
+                assert_eq!(outcome.code, Some(0), "{}", outcome.report());
+            }
+            db.exec(&format!("drop database if exists {}", back.name)).await;
+        }
+    }
+}
+on_each_server!(connections_cut_while_publishing_leave_all_or_nothing);

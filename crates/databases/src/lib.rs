@@ -111,7 +111,7 @@ impl Address {
     pub async fn mark(self, name: Option<&str>) -> Result<Marked, Error> {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::mark(&endpoint, name).await,
-            Driver::Mysql(_) => Err(not_yet("marks")),
+            Driver::Mysql(endpoint) => mysql::mark(&endpoint, name).await,
         }
     }
 
@@ -138,7 +138,7 @@ impl Address {
     pub async fn rollback(self, run: &str, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::rollback(&endpoint, run, stop).await,
-            Driver::Mysql(_) => Err(not_yet("a rollback")),
+            Driver::Mysql(endpoint) => mysql::rollback(&endpoint, run, stop).await,
         }
     }
 

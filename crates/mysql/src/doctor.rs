@@ -6,6 +6,8 @@
 use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::code;
+use crate::guard;
+use crate::mark::Mark;
 use crate::preflight::{self, There};
 use crate::privileges::{self, Grants};
 use crate::schema;
@@ -132,12 +134,22 @@ async fn target_database(session: &mut Session, endpoint: &Endpoint) -> Result<F
         return Ok(Finding::good(WHAT, found));
     }
     let there = preflight::look(session, database).await?;
-    preflight::assert_free(&there, endpoint)?;
+    let mark = Mark::read(session, database).await?;
+    if let Some(mark) = &mark {
+        guard::assert_not_protected(mark, endpoint)?;
+    }
+    if let There::Full(holds) = &there {
+        guard::assert_marked(mark.as_ref(), endpoint, holds)?;
+    }
     Ok(Finding::good(
         WHAT,
         match there {
             There::Nothing => format!("{database} is not there: a restore makes it"),
-            _ => format!("{database} is empty: a restore fills it"),
+            There::Empty => format!("{database} is empty: a restore fills it"),
+            There::Full(_) => {
+                let name = mark.map(|mark| mark.name).unwrap_or_default();
+                format!("{database} is marked as {name}: a restore may take its place")
+            }
         },
     ))
 }

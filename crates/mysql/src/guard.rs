@@ -21,7 +21,8 @@ pub(crate) async fn assert_not_source(
     if !catalog.database.name.eq_ignore_ascii_case(endpoint.database()) {
         return Ok(());
     }
-    let same_place = options.source_server.as_deref().is_some_and(|server| server.eq_ignore_ascii_case(&endpoint.server()));
+    let same_place =
+        options.source_server.as_deref().is_some_and(|server| server.eq_ignore_ascii_case(&endpoint.server()));
     let what = format!("{endpoint} is the database that this backup was made of");
     if same_place {
         return Err(Error::new(Kind::Refused, what).hint("restore under another name; nothing was changed"));
@@ -43,7 +44,9 @@ pub(crate) fn assert_marked(mark: Option<&Mark>, endpoint: &Endpoint, holds: &st
     let refused = |what: String| Error::new(Kind::Refused, what);
     let remark = |mark: &str| {
         let url = endpoint.url();
-        format!("if this database is one that restores may change and replace: longshore mark --target '{url}' --as {mark}")
+        format!(
+            "if this database is one that restores may change and replace: longshore mark --target '{url}' --as {mark}"
+        )
     };
     let Some(mark) = mark else {
         let what = format!("{endpoint} holds {holds} and is not marked as a database that may be replaced");
@@ -78,12 +81,15 @@ mod tests {
     #[test]
     fn a_mark_holds_for_one_address_and_one_name() {
         let here = Endpoint::parse("mysql://u:hunter2@DB.example.org/app", None).unwrap();
-        let said = |mark: Option<&Mark>| assert_marked(mark, &here, "the table t").err().map(|error| (error.what, error.hint));
+        let said =
+            |mark: Option<&Mark>| assert_marked(mark, &here, "the table t").err().map(|error| (error.what, error.hint));
         assert_eq!(said(Some(&Mark::new("staging", &here))), None);
         assert!(said(Some(&Mark::new("eu-prod", &here))).unwrap().0.contains("eu-prod"));
         let (what, hint) = said(None).unwrap();
         assert!(what.contains("not marked") && hint.unwrap().contains("--as staging"));
-        for url in ["mysql://u@db.example.org/other", "mysql://u@other.example.org/app", "mysql://u@db.example.org:3307/app"] {
+        for url in
+            ["mysql://u@db.example.org/other", "mysql://u@other.example.org/app", "mysql://u@db.example.org:3307/app"]
+        {
             let there = Endpoint::parse(url, None).unwrap();
             let (what, hint) = said(Some(&Mark::new("staging", &there))).unwrap();
             assert!(what.contains("carries") && !hint.unwrap().contains("hunter2"), "{what}");

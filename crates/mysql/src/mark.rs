@@ -96,7 +96,9 @@ pub async fn mark(endpoint: &Endpoint, name: Option<&str>) -> Result<Marked, Err
     }
     match &now {
         Some(mark) => mark.write(&mut session, schema).await?,
-        None => session.run("take the mark away", &format!("DROP TABLE IF EXISTS {}", qualified(schema, TABLE))).await?,
+        None => {
+            session.run("take the mark away", &format!("DROP TABLE IF EXISTS {}", qualified(schema, TABLE))).await?
+        }
     }
     let sql = format!(
         "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0), COUNT(*) FROM information_schema.TABLES \

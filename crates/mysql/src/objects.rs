@@ -91,6 +91,20 @@ pub(crate) async fn drop_triggers(session: &mut Session, catalog: &Catalog, sche
     Ok(())
 }
 
+/// Removes the programs of a catalog from a schema, apart from triggers, as far as they are there.
+pub(crate) async fn drop_programs(session: &mut Session, catalog: &Catalog, schema: &str) -> Result<(), Error> {
+    let first = catalog.events.iter().chain(&catalog.views);
+    // A package goes with its body, which may be gone by then.
+    let routines = catalog.routines.iter().filter(|program| program.kind != ProgramKind::PackageBody);
+    for program in first.chain(routines) {
+        let mode = if program.kind == ProgramKind::Package { "ORACLE" } else { "" };
+        session.run("drop a program", &format!("SET SESSION sql_mode = '{mode}'")).await?;
+        let sql = format!("DROP {} IF EXISTS {}", program.kind.sql(), qualified(schema, &program.name));
+        session.run(&format!("drop the {}", program.told()), &sql).await?;
+    }
+    session.run("drop programs", "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'").await
+}
+
 /// Events; switched off where `asleep`. Returns notes on those whose time is over.
 pub(crate) async fn events(
     session: &mut Session,

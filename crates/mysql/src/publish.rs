@@ -1,16 +1,17 @@
 //! Publishing: giving proven tables the target's name.
 //!
-//! Owns the last steps into a target that is absent or empty, and what those have in common with an exchange. Promises that tables appear under the target's name all at once, by one `RENAME TABLE` (atomic, and crash-safe from
+//! Owns the last steps into a target that is absent or empty, and what they have in common with an exchange. Promises that tables appear under the target's name all at once, by one `RENAME TABLE` (atomic, and crash-safe from
 //! MySQL 8.0 and MariaDB 10.6.1 on); that what cannot move (views, routines, triggers, events) was made once in the scratch schema before, and is made again
-//! right after; and that when this fails, the target is empty again. Refuses to begin when somebody filled the target meanwhile.
+//! right after; and that when this fails, what was made is taken back, and nothing else is touched. Refuses to begin when somebody filled the target meanwhile.
 
 use crate::catalog::Catalog;
 use crate::connection::{Purpose, Session, connect};
+use crate::endpoint::Endpoint;
 use crate::objects::{self, Place};
 use crate::preflight::{self, There};
-use crate::quote::{ident, qualified, requalify};
+use crate::quote::{ident, literal, qualified, requalify};
 use crate::schema::plain_word;
-use crate::scratch::{self, Scratch};
+use crate::scratch;
 use engine::{Error, Kind};
 
 /// Tables that are to take a place, and everything that goes with them.
@@ -48,7 +49,9 @@ impl Incoming<'_> {
         objects::triggers(session, self.catalog, &place).await?;
         notes.extend(objects::events(session, self.catalog, &place, self.events_asleep).await?);
         if self.events_asleep && !self.catalog.events.is_empty() {
-            notes.push("events came switched off, so that nothing runs twice: ALTER EVENT … ENABLE".to_owned());
+            notes.push(
+                "events came switched off, so that nothing runs twice; ALTER EVENT … ENABLE switches one on".to_owned(),
+            );
         }
         Ok(notes)
     }
@@ -74,79 +77,99 @@ impl Incoming<'_> {
     }
 }
 
-/// What is published, and where.
+/// What is published into a target that holds nothing.
 pub(crate) struct Publication<'a> {
     pub incoming: Incoming<'a>,
+    /// The target.
     pub endpoint: &'a Endpoint,
 }
 
 impl Publication<'_> {
     /// Publishes. Returns notes.
     pub async fn run(&self, session: &mut Session) -> Result<Vec<String>, Error> {
-        let there = preflight::look(session, self.target).await?;
-        preflight::assert_free(&there, &self.scratch.endpoint.of_database(self.target))?;
-        let like = &self.catalog.database;
+        let target = self.endpoint.database();
+        let there = preflight::look(session, target).await?;
+        preflight::assert_free(&there, self.endpoint)?;
         if there == There::Nothing {
-            scratch::create_schema(session, self.target, like).await?;
+            scratch::create_schema(session, target, &self.incoming.catalog.database).await?;
         } else {
-            let (charset, collation) = (plain_word(&like.charset)?, plain_word(&like.collation)?);
-            let sql = format!("ALTER DATABASE {} CHARACTER SET {charset} COLLATE {collation}", ident(self.target));
-            session.run("give the database its character set", &sql).await?;
+            self.incoming.take_charset(session, target).await?;
         }
-        match self.move_all(session).await {
+        if let Err(error) = self.move_tables(session).await {
+            return Err(self.undo(&there, false, error).await);
+        }
+        match self.incoming.finish(session, target).await {
             Ok(notes) => Ok(notes),
-            Err(error) => Err(self.undo(there, error).await),
+            Err(error) => Err(self.undo(&there, true, error).await),
         }
     }
 
-    async fn move_all(&self, session: &mut Session) -> Result<Vec<String>, Error> {
-        objects::drop_triggers(session, self.catalog, &self.scratch.name).await?;
-        self.rename(session).await?;
-        session.enter(self.target).await?;
-        self.defaults(session).await?;
-        let place = Place { from: &self.catalog.database, to: self.target, no_owner: self.no_owner };
-        objects::routines(session, self.catalog, &place).await?;
-        let mut notes = objects::views(session, self.catalog, &place).await?;
-        objects::triggers(session, self.catalog, &place).await?;
-        notes.extend(objects::events(session, self.catalog, &place, false).await?);
-        Ok(notes)
+    async fn move_tables(&self, session: &mut Session) -> Result<(), Error> {
+        objects::drop_triggers(session, self.incoming.catalog, self.incoming.schema).await?;
+        self.rename(session).await
     }
 
-    /// All tables and sequences in one statement.
+    /// All tables and sequences in one statement. An answer that was lost on its way is asked for again: the server knows.
     async fn rename(&self, session: &mut Session) -> Result<(), Error> {
-        let tables = self.catalog.tables.iter().map(|table| &table.name);
-        let names: Vec<&String> = tables.chain(self.catalog.sequences.iter().map(|sequence| &sequence.name)).collect();
-        if names.is_empty() {
+        let Some(sql) = self.renaming(self.incoming.schema, self.endpoint.database()) else { return Ok(()) };
+        let Err(error) = session.run(&format!("give the restored tables to {}", self.endpoint.database()), &sql).await
+        else {
+            return Ok(());
+        };
+        if error.kind == Kind::Unavailable && self.is_renamed().await {
+            *session = connect(self.endpoint, Purpose::Write).await?;
             return Ok(());
         }
-        let pair =
-            |name: &&String| format!("{} TO {}", qualified(&self.scratch.name, name), qualified(self.target, name));
-        let sql = format!("RENAME TABLE {}", names.iter().map(pair).collect::<Vec<_>>().join(", "));
-        session.run(&format!("give the restored tables to {}", self.target), &sql).await
+        Err(error)
     }
 
-    /// Makes the target what it was: nothing, or empty.
-    async fn undo(&self, there: There, error: Error) -> Error {
-        let name = ident(self.target);
-        let kept =
-            |why: &str| format!("{}; what was made of {} until then stays there: {why}", error.what, self.target);
-        let mut fresh = match connect(&self.scratch.endpoint, Purpose::Write).await {
-            Ok(fresh) => fresh,
-            Err(why) => return Error { what: kept(&why.what), ..error },
-        };
-        let mut statements = vec![format!("DROP DATABASE IF EXISTS {name}")];
-        if there == There::Empty {
-            let like = &self.catalog.database;
-            statements
-                .push(format!("CREATE DATABASE {name} CHARACTER SET {} COLLATE {}", like.charset, like.collation));
-        }
-        for sql in statements {
-            if let Err(why) = fresh.run("undo", &sql).await {
-                return Error { what: kept(&why.what), ..error };
+    fn renaming(&self, from: &str, to: &str) -> Option<String> {
+        let pair = |name: &&String| format!("{} TO {}", qualified(from, name), qualified(to, name));
+        let names = self.incoming.names();
+        let pairs: Vec<String> = names.iter().map(pair).collect();
+        (!pairs.is_empty()).then(|| format!("RENAME TABLE {}", pairs.join(", ")))
+    }
+
+    async fn is_renamed(&self) -> bool {
+        let Some(first) = self.incoming.names().first().map(|name| literal(name)) else { return false };
+        let Ok(mut fresh) = connect(self.endpoint, Purpose::Look).await else { return false };
+        let sql = format!(
+            "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {first}",
+            literal(self.incoming.schema)
+        );
+        matches!(fresh.one("look what was renamed", &sql).await, Ok(row) if row.number(0) == Some(0))
+    }
+
+    /// Takes back what this run made in the target, and nothing else: somebody may have made something there since.
+    async fn undo(&self, there: &There, renamed: bool, error: Error) -> Error {
+        let kind = if error.kind == Kind::Changed { Kind::Config } else { error.kind };
+        match self.take_back(there, renamed).await {
+            Ok(()) => Error { kind, ..error },
+            Err(why) => {
+                let what = format!(
+                    "{}; what was made of {} until then stays there: {}",
+                    error.what,
+                    self.endpoint.database(),
+                    why.what
+                );
+                Error { kind, what, ..error }
             }
         }
-        let kind = if error.kind == Kind::Changed { Kind::Config } else { error.kind };
-        Error { kind, ..error }
+    }
+
+    async fn take_back(&self, there: &There, renamed: bool) -> Result<(), Error> {
+        let mut fresh = connect(self.endpoint, Purpose::Write).await?;
+        if renamed {
+            objects::drop_triggers(&mut fresh, self.incoming.catalog, self.endpoint.database()).await?;
+            objects::drop_programs(&mut fresh, self.incoming.catalog, self.endpoint.database()).await?;
+            if let Some(sql) = self.renaming(self.endpoint.database(), self.incoming.schema) {
+                fresh.run("take the restored tables back", &sql).await?;
+            }
+        }
+        if *there == There::Nothing && preflight::look(&mut fresh, self.endpoint.database()).await? == There::Empty {
+            fresh.run("drop the empty database", &format!("DROP DATABASE {}", ident(self.endpoint.database()))).await?;
+        }
+        Ok(())
     }
 }
 

@@ -67,7 +67,13 @@ impl Exchange<'_> {
         Err(Error::new(Kind::Refused, what).hint("drop the view if nobody needs it; nothing was changed"))
     }
 
-    async fn move_tables(&self, session: &mut Session, live: &Catalog, aside: &str, stop: Stop<'_>) -> Result<(), Error> {
+    async fn move_tables(
+        &self,
+        session: &mut Session,
+        live: &Catalog,
+        aside: &str,
+        stop: Stop<'_>,
+    ) -> Result<(), Error> {
         let target = self.endpoint.database();
         let what = format!("exchange the tables of {target}");
         objects::drop_triggers(session, self.incoming.catalog, self.incoming.schema).await?;
@@ -97,7 +103,8 @@ impl Exchange<'_> {
         let live_names = names(live);
         if locked {
             let of_live = live_names.iter().map(|name| format!("{} WRITE", qualified(target, name)));
-            let of_incoming = incoming.names().into_iter().map(|name| format!("{} WRITE", qualified(incoming.schema, name)));
+            let of_incoming =
+                incoming.names().into_iter().map(|name| format!("{} WRITE", qualified(incoming.schema, name)));
             let all: Vec<String> = of_live.chain(of_incoming).collect();
             session.run_bytes(format!("LOCK TABLES {}", all.join(", ")).as_bytes()).await?;
         }
@@ -117,7 +124,9 @@ impl Exchange<'_> {
     ) -> Result<(), mysql_async::Error> {
         let target = self.endpoint.database();
         for trigger in &live.triggers {
-            session.run_bytes(format!("DROP TRIGGER IF EXISTS {}", qualified(target, &trigger.name)).as_bytes()).await?;
+            session
+                .run_bytes(format!("DROP TRIGGER IF EXISTS {}", qualified(target, &trigger.name)).as_bytes())
+                .await?;
         }
         let pair = |from: &str, to: &str, name: &str| format!("{} TO {}", qualified(from, name), qualified(to, name));
         let out = live_names.iter().map(|name| pair(target, aside, name));
@@ -138,7 +147,9 @@ impl Exchange<'_> {
         };
         let Ok(mut fresh) = connect(self.endpoint, Purpose::Look).await else { return false };
         let (schema, name) = (literal(schema), literal(&name));
-        let sql = format!("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {name}");
+        let sql = format!(
+            "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {name}"
+        );
         matches!(fresh.one("look what was renamed", &sql).await, Ok(row) if row.number(0) == Some(1))
     }
 
@@ -153,7 +164,8 @@ impl Exchange<'_> {
         };
         made.await.map_err(|error| {
             let what = format!("the tables were exchanged, and then: {}", error.what);
-            Error { what, ..error }.hint(format!("`longshore rollback` brings back what was there, which is {aside} now"))
+            Error { what, ..error }
+                .hint(format!("`longshore rollback` brings back what was there, which is {aside} now"))
         })
     }
 }
@@ -186,10 +198,12 @@ async fn refuse_held(session: &mut Session, target: &str, live: &Catalog) -> Res
          WHERE UNIQUE_CONSTRAINT_SCHEMA = {name} AND CONSTRAINT_SCHEMA <> {name}"
     );
     let rows = session.rows("look for foreign keys of other databases", &sql).await?;
-    let holders: Vec<String> = rows.iter().map(|row| format!("{}.{}", ident(&row.text(0)), ident(&row.text(1)))).collect();
+    let holders: Vec<String> =
+        rows.iter().map(|row| format!("{}.{}", ident(&row.text(0)), ident(&row.text(1)))).collect();
     if holders.is_empty() {
         return Ok(());
     }
     let what = format!("foreign keys of other databases refer to tables of {target}: {}", named(&holders));
-    Err(Error::new(Kind::Refused, what).hint("they would follow the replaced tables; drop them first; nothing was changed"))
+    Err(Error::new(Kind::Refused, what)
+        .hint("they would follow the replaced tables; drop them first; nothing was changed"))
 }

@@ -7,13 +7,17 @@ use crate::catalog::{CATALOG, Catalog, Table};
 use crate::connection::{Purpose, Server, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::from_mysql;
+use crate::guard;
 use crate::loader::{self, SegmentLoader};
+use crate::mark::Mark;
 use crate::objects::{self, Place};
 use crate::preflight::{self, There};
-use crate::publish::Publication;
+use crate::publish::{Incoming, Publication};
 use crate::quote::{ident, qualified, requalify};
 use crate::reader::{Readable, SegmentReader};
+use crate::replaced;
 use crate::scratch::{DRILL, Scratch};
+use crate::swap::Exchange;
 use crate::{segments, source};
 use async_trait::async_trait;
 use engine::{
@@ -30,6 +34,8 @@ pub struct MysqlTarget {
     catalog: Catalog,
     scratch: Scratch,
     readable: Arc<Readable>,
+    /// Whether the target holds something, whose place is taken.
+    swap: bool,
     /// Whether the server takes `LOAD DATA LOCAL`.
     by_file: bool,
     /// Holds the run's lock, and makes everything that is not loaded.
@@ -48,7 +54,7 @@ impl MysqlTarget {
         refuse_read_only(&mut session, &endpoint).await?;
         let drill = options.mode == Some(Mode::Drill);
         let there = if drill { There::Nothing } else { preflight::look(&mut session, endpoint.database()).await? };
-        preflight::assert_free(&there, &endpoint)?;
+        let swap = may_swap(&mut session, &there, &endpoint, &catalog, &options).await?;
         preflight::check(&mut session, &catalog).await?;
         let target = if drill { DRILL } else { endpoint.database() };
         let scratch = Scratch::plan(&mut session, endpoint.clone(), target, &options.run).await?;
@@ -62,6 +68,7 @@ impl MysqlTarget {
             options,
             catalog,
             scratch,
+            swap,
             by_file,
         })
     }
@@ -110,6 +117,33 @@ fn with_reference_systems(table: &Table, server: &Server) -> Vec<u8> {
     create
 }
 
+/// Whether the target's place is to be taken, after every guard; false when it holds nothing.
+async fn may_swap(
+    session: &mut Session,
+    there: &There,
+    endpoint: &Endpoint,
+    catalog: &Catalog,
+    options: &TargetOptions,
+) -> Result<bool, Error> {
+    if options.mode == Some(Mode::Drill) {
+        if let Some(mark) = Mark::read(session, endpoint.database()).await? {
+            guard::assert_not_protected(&mark, endpoint)?;
+        }
+        return Ok(false);
+    }
+    let mark = Mark::read(session, endpoint.database()).await?;
+    if let Some(mark) = &mark {
+        guard::assert_not_protected(mark, endpoint)?;
+    }
+    let There::Full(holds) = there else { return Ok(false) };
+    if options.mode == Some(Mode::Fresh) {
+        preflight::assert_free(there, endpoint)?;
+    }
+    guard::assert_not_source(session, endpoint, catalog, options).await?;
+    guard::assert_marked(mark.as_ref(), endpoint, holds)?;
+    Ok(true)
+}
+
 /// A server that takes no writes is better known now than after the schema.
 async fn refuse_read_only(session: &mut Session, endpoint: &Endpoint) -> Result<(), Error> {
     let row = session.one("ask whether the server takes writes", "SELECT @@global.read_only").await?;
@@ -121,11 +155,33 @@ async fn refuse_read_only(session: &mut Session, endpoint: &Endpoint) -> Result<
     Err(Error::new(Kind::Refused, what).hint("restore into a server that takes writes; nothing was changed"))
 }
 
+/// Drops what was replaced; its name, where that fails.
+async fn drop_old(endpoint: &Endpoint, aside: String, notes: &mut Vec<String>) -> Option<String> {
+    let dropped = async { replaced::drop(&mut connect(endpoint, Purpose::Write).await?, &aside).await }.await;
+    match dropped {
+        Ok(()) => {
+            notes.push(format!("dropped {aside}, the database that was replaced"));
+            None
+        }
+        Err(error) => {
+            notes.push(format!("{aside} is kept: {}", error.what));
+            Some(aside)
+        }
+    }
+}
+
 #[async_trait]
 impl Target for MysqlTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let session = &mut *self.session.lock().await;
         let mut notes = self.scratch.create(session, &self.catalog.database).await?;
+        if self.swap {
+            // There is room for one replaced schema, not for many.
+            for old in replaced::of(session, self.endpoint.database()).await? {
+                replaced::drop(session, &old.schema).await?;
+                notes.push(format!("dropped {}, which a restore of {} UTC had replaced", old.schema, old.at));
+            }
+        }
         session.enter(&self.scratch.name).await?;
         if !self.by_file && !self.catalog.tables.is_empty() {
             notes.push(
@@ -204,21 +260,31 @@ impl Target for MysqlTarget {
         if stop() {
             return Err(Error::new(Kind::Interrupted, "the restore was interrupted before it was published"));
         }
-        let publication = Publication {
+        let incoming = Incoming {
             catalog: &self.catalog,
-            scratch: &self.scratch,
-            target: self.endpoint.database(),
+            schema: &self.scratch.name,
             no_owner: self.options.no_owner,
+            events_asleep: self.swap,
         };
+        let (endpoint, run) = (&self.endpoint, self.options.run.as_str());
         let session = &mut *self.session.lock().await;
-        let said = publication.run(session).await?;
+        let (replaced, said) = if self.swap {
+            let (aside, notes) = Exchange { endpoint, run, incoming }.run(session, stop).await?;
+            (Some(aside), notes)
+        } else {
+            (None, Publication { incoming, endpoint }.run(session).await?)
+        };
         let mut notes = std::mem::take(&mut self.notes);
         notes.extend(said.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
         if let Err(error) = self.scratch.discard().await {
             notes.push(format!("{} is empty and stays: {}", self.scratch.name, error.what));
         }
+        let replaced = match replaced {
+            Some(aside) if self.options.drop_old => drop_old(&self.endpoint, aside, &mut notes).await,
+            other => other,
+        };
         let (database, server) = (self.endpoint.database().to_owned(), self.endpoint.server());
-        Ok(Conclusion { database, server, replaced: None, notes })
+        Ok(Conclusion { database, server, replaced, notes })
     }
 
     async fn discard(&mut self) -> Result<(), Error> {

@@ -114,8 +114,8 @@ async fn a_target_that_holds_something_is_left_alone(flavour: Flavour) {
     ] {
         other.exec(holds).await;
         let there = everything(&server, other.name()).await;
-        assert_failed(place.restore(&other.url()).run().await, 73, "holds something");
-        assert_failed(place.restore(&db.url()).run().await, 73, "holds something");
+        assert_failed(place.restore(&other.url()).run().await, 77, "is not marked");
+        assert_failed(place.restore(&db.url()).run().await, 77, "that this backup was made of");
         assert_same(&there, &everything(&server, other.name()).await);
         other.exec("drop table if exists x; drop procedure if exists p; drop event if exists e").await;
     }

@@ -1,0 +1,142 @@
+//! Restores that take a live schema's place, and the way back.
+
+use super::{assert_same, everything, on_each_server, schemas_like, server};
+use crate::place::{Place, assert_failed};
+use std::collections::BTreeMap;
+use testkit::servers::{Flavour, TestSchema};
+
+/// What comes in.
+const NEW: &str = "create table parents (id int primary key, name varchar(20)) engine=InnoDB;
+    create table children (id int primary key, parent int, constraint of_parent foreign key (parent) references parents (id)) engine=InnoDB;
+    insert into parents values (1, 'new'); insert into children values (1, 1), (2, 1);
+    create view families as select p.name, c.id from parents p join children c on c.parent = p.id;
+    create trigger stamp before insert on parents for each row set new.name = upper(new.name);
+    create procedure p() select 'new'; create event e on schedule every 1 year do select 1";
+/// What is there: other tables, one of them with the same name, and programs with the same names.
+const OLD: &str = "create table parents (id bigint primary key, name varchar(30), more int) engine=InnoDB;
+    create table children (id bigint primary key, parent bigint, constraint of_parent foreign key (parent) references parents (id)) engine=InnoDB;
+    create table gone (x int) engine=MyISAM;
+    insert into parents values (1, 'old', 5); insert into children values (7, 1); insert into gone values (1), (2), (3);
+    create view families as select name from parents; create view theirs as select x from gone;
+    create trigger stamp before insert on parents for each row set new.more = 9;
+    create trigger after_it after insert on parents for each row insert into gone values (4);
+    create procedure p() select 'old'; create function f() returns int deterministic return 4;
+    create event e on schedule every 2 year do select 2";
+
+async fn marked(db: &TestSchema, place: &Place, name: &str) {
+    let job = place.job(["mark", "--as", name]).env("LONGSHORE_TARGET", db.url());
+    job.run().await.success();
+}
+
+/// Everything but the mark; events as if they were switched off.
+async fn all(db: &TestSchema) -> BTreeMap<String, String> {
+    let all = everything(&db.server, db.name()).await;
+    let all = all.into_iter().filter(|(key, _)| !key.contains("longshore_mark"));
+    all.map(|(key, words)| (key, words.replace("PRESERVE ENABLE", "PRESERVE DISABLE"))).collect()
+}
+
+/// G5: the place is taken in one step, everything of the old one is kept aside, and a rollback brings it back.
+async fn a_place_is_taken_and_given_back(flavour: Flavour) {
+    let server = server!(flavour);
+    let (db, live) = (server.database().await, server.database().await);
+    db.exec(NEW).await;
+    live.exec(OLD).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let (new, old) = (all(&db).await, all(&live).await);
+    let exactly = everything(&server, live.name()).await;
+    marked(&live, &place, "staging").await;
+
+    let restored = place.restore(&live.url()).run().await.success().json();
+    assert_eq!(restored["proven"], true, "{restored}");
+    assert_same(&new, &all(&live).await);
+    let asides = schemas_like(&live, &format!("{}__", live.name())).await;
+    assert_eq!(asides.len(), 1, "{asides:?}");
+    assert_eq!(live.one("select count(*) from longshore_mark").await, "1");
+    let status =
+        live.one(&format!("select status from information_schema.events where event_schema = '{}'", live.name())).await;
+    assert_eq!(status, "DISABLED");
+
+    let rollback = || place.job(["rollback", "--output", "json"]).env("LONGSHORE_TARGET", live.url());
+    rollback().run().await.success();
+    assert_same(&old, &all(&live).await);
+    let back =
+        everything(&server, live.name()).await.into_iter().filter(|(key, _)| !key.contains("longshore_mark")).collect();
+    assert_same(&exactly, &back);
+    rollback().run().await.success();
+    assert_same(&new, &all(&live).await);
+
+    // The next restore has room for one replaced schema.
+    place.restore(&live.url()).run().await.success();
+    assert_same(&new, &all(&live).await);
+    let asides = schemas_like(&live, &format!("{}__", live.name())).await;
+    assert_eq!(asides.len(), 1, "{asides:?}");
+    rollback().run().await.success();
+    for aside in schemas_like(&live, &format!("{}__", live.name())).await {
+        live.exec(&format!("drop database {aside}")).await;
+    }
+    assert_failed(rollback().run().await, 66, "nothing to go back to");
+}
+on_each_server!(a_place_is_taken_and_given_back);
+
+/// G6: each refusal comes before anything is made.
+async fn what_is_not_marked_for_it_is_refused(flavour: Flavour) {
+    let server = server!(flavour);
+    let (db, live) = (server.database().await, server.database().await);
+    db.exec(NEW).await;
+    live.exec(OLD).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let there = everything(&server, live.name()).await;
+    let outcome = assert_failed(place.restore(&live.url()).run().await, 77, "is not marked");
+    assert!(outcome.stderr.contains("longshore mark --target"), "{}", outcome.report());
+    assert_same(&there, &everything(&server, live.name()).await);
+    for (mark, says) in [
+        ("('prod', '127.0.0.1:PORT', 'NAME')", "marked as prod"),
+        ("('staging', '127.0.0.1:PORT', 'other')", "a database called other"),
+        ("('staging', '127.0.0.1:1', 'NAME')", "another address"),
+    ] {
+        let mark = mark.replace("PORT", &server.port().to_string()).replace("NAME", live.name());
+        marked(&live, &place, "staging").await;
+        let values = mark.trim_start_matches('(');
+        live.exec(&format!("replace into longshore_mark values (1, {values}")).await;
+        assert_failed(place.restore(&live.url()).run().await, 77, says);
+    }
+    marked(&live, &place, "staging").await;
+    let fresh = place.restore(&live.url()).env("LONGSHORE_MODE", "fresh").run().await;
+    assert_failed(fresh, 73, "holds something");
+    // The backup's own source, marked or not.
+    marked(&db, &place, "staging").await;
+    assert_failed(place.restore(&db.url()).run().await, 77, "that this backup was made of");
+    assert_eq!(schemas_like(&live, &format!("{}__", live.name())).await, Vec::<String>::new());
+    assert_eq!(live.one("select name from parents").await, "old");
+}
+on_each_server!(what_is_not_marked_for_it_is_refused);
+
+/// An application in the middle of a transaction makes the exchange wait and never tears it.
+async fn a_table_in_use_makes_the_exchange_wait(flavour: Flavour) {
+    use mysql_async::prelude::Queryable;
+    let server = server!(flavour);
+    let (db, live) = (server.database().await, server.database().await);
+    db.exec(NEW).await;
+    live.exec(OLD).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    marked(&live, &place, "staging").await;
+    let mut application = live.connection().await;
+    application.query_drop("start transaction").await.unwrap();
+    application.query_drop("insert into children values (8, 1)").await.unwrap();
+    let running = place.restore(&live.url()).spawn();
+    let waits = "select count(*) from information_schema.processlist where state like 'Waiting for%lock'";
+    crate::place::until("the exchange to wait", async || live.one(waits).await != "0").await;
+    let name: Option<String> = application.query_first("select name from parents").await.unwrap();
+    assert_eq!(name.as_deref(), Some("old"));
+    application.query_drop("commit").await.unwrap();
+    running.wait().await.success();
+    assert_eq!(live.one("select name from parents").await, "new");
+    let aside = schemas_like(&live, &format!("{}__old", live.name())).await.remove(0);
+    // What was committed before the exchange is in what was replaced.
+    assert_eq!(live.one(&format!("select count(*) from {aside}.children")).await, "2");
+    live.exec(&format!("drop database {aside}")).await;
+}
+on_each_server!(a_table_in_use_makes_the_exchange_wait);
