@@ -100,6 +100,9 @@ pub(crate) struct Table {
     pub name: String,
     pub engine: String,
     pub create: Text,
+    /// The collations of its columns, by name: what a statement leaves to defaults is not the same on all servers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub collations: BTreeMap<String, String>,
     /// Columns of a row, in their order.
     pub columns: Vec<Column>,
     /// Whether its rows are its own and were read.
@@ -112,6 +115,9 @@ pub(crate) struct Table {
     pub key: Option<Key>,
     /// Bytes it takes at the server, by its own estimate.
     pub bytes: u64,
+    /// When it and its partitions were made: tells a table from another one that took its name. For one server only, so not kept.
+    #[serde(skip)]
+    pub made: String,
 }
 
 /// By what a table is read in order.
@@ -207,6 +213,15 @@ impl Catalog {
             );
         }
         serde_json::from_slice(bytes).map_err(wrong)
+    }
+
+    /// Whether a name is that of something which statements qualify by the schema.
+    pub fn has_object(&self, name: &[u8]) -> bool {
+        let programs = self.views.iter().chain(&self.routines).map(|program| &program.name);
+        let tables = self.tables.iter().map(|table| &table.name);
+        let sequences = self.sequences.iter().map(|sequence| &sequence.name);
+        let trigger = self.triggers.iter().map(|trigger| &trigger.name);
+        tables.chain(sequences).chain(programs).chain(trigger).any(|known| known.as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// Tables with rows, by stream.

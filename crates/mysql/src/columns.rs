@@ -89,6 +89,8 @@ pub(crate) struct Described {
     pub generated: bool,
     /// `ROW START` or `ROW END` of a table that keeps its history.
     pub history: bool,
+    /// Its collation, where it has one.
+    pub collation: Option<String>,
     /// Declared type, in lower case, as `int(10) unsigned`.
     pub declared: String,
 }
@@ -99,7 +101,7 @@ pub(crate) async fn describe(session: &mut Session, schema: &str) -> Result<Vec<
         if session.server.is_mariadb() || session.server.is_mysql(5, 7, 6) { "GENERATION_EXPRESSION" } else { "''" };
     let srids = srids(session, schema).await?;
     let sql = format!(
-        "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, EXTRA, {expression} \
+        "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, EXTRA, {expression}, COLLATION_NAME \
          FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {} ORDER BY TABLE_NAME, ORDINAL_POSITION",
         literal(schema)
     );
@@ -140,6 +142,7 @@ fn described(row: &Record, product: Product) -> Described {
             || extra.contains("STORED GENERATED")
             || extra.contains("PERSISTENT"),
         history,
+        collation: row.maybe(6),
         declared: row.text(3).to_ascii_lowercase(),
     }
 }

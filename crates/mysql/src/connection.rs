@@ -124,12 +124,16 @@ impl Record {
 pub(crate) struct Session {
     pub conn: Conn,
     pub server: Server,
+    /// Whether it keeps the definition of a table that it has read until its transaction ends.
+    pub keeps_definitions: bool,
 }
 
+/// The mode of sessions that make things: values are taken as they are, engines are those that were asked for.
+pub(crate) const WRITE_MODE: &str = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION";
 /// How long a server may take to let us in.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a session of ours may stand idle while the others work, in seconds: a week.
-const LONG_SECONDS: u32 = 604_800;
+pub(crate) const LONG_SECONDS: u32 = 604_800;
 
 /// Opens a session and prepares it.
 pub(crate) async fn connect(endpoint: &Endpoint, purpose: Purpose) -> Result<Session, Error> {
@@ -142,7 +146,7 @@ pub(crate) async fn connect(endpoint: &Endpoint, purpose: Purpose) -> Result<Ses
         }
     };
     let unknown = Server { product: Product::Mysql, version: (0, 0, 0), text: String::new() };
-    let mut session = Session { conn, server: unknown };
+    let mut session = Session { conn, server: unknown, keeps_definitions: false };
     session.server = Server::parse(&session.one("read the server's version", "SELECT VERSION()").await?.text(0))?;
     session.server.assert_known()?;
     session.prepare(purpose).await?;
@@ -186,18 +190,28 @@ impl Session {
             "net_write_timeout = 3600".to_owned(),
             "net_read_timeout = 3600".to_owned(),
             "group_concat_max_len = 1048576".to_owned(),
+            // What a server sets for everybody may cut every answer short.
+            "sql_select_limit = 18446744073709551615".to_owned(),
+            "sql_big_selects = 1".to_owned(),
+            "autocommit = 1".to_owned(),
         ];
         match purpose {
             Purpose::Look => settings.push("sql_mode = ''".to_owned()),
-            Purpose::Read => settings.extend(["sql_mode = ''".to_owned(), "character_set_results = NULL".to_owned()]),
+            Purpose::Read => settings.extend([
+                "sql_mode = ''".to_owned(),
+                "character_set_results = NULL".to_owned(),
+                // Behind somebody who waits for a table we wait in vain, as long as another session of ours has it.
+                "lock_wait_timeout = 60".to_owned(),
+            ]),
             Purpose::Write => settings.extend([
-                "sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'".to_owned(),
+                format!("sql_mode = '{WRITE_MODE}'"),
                 "foreign_key_checks = 0".to_owned(),
                 "unique_checks = 0".to_owned(),
             ]),
         }
         if self.server.is_mariadb() {
             settings.push("max_statement_time = 0".to_owned());
+            settings.push("idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0".to_owned());
         }
         if self.server.is_mysql(5, 7, 8) {
             settings.push("max_execution_time = 0".to_owned());
@@ -212,9 +226,8 @@ impl Session {
     /// What helps where it is allowed. Only the server knows; a no means to go on without.
     async fn try_settings(&mut self, purpose: Purpose) -> Result<(), Error> {
         let mut tries = Vec::new();
-        if purpose == Purpose::Read && self.server.is_mariadb() {
-            // With a binary log MariaDB keeps a table's lock when a savepoint is left, unless the session writes none.
-            tries.push("SET SESSION sql_log_bin = 0");
+        if purpose == Purpose::Read {
+            self.keeps_definitions = self.must_keep_definitions().await?;
         }
         if purpose == Purpose::Write {
             if self.server.is_mariadb() {
@@ -237,6 +250,22 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Before MySQL 8 a TRUNCATE empties a table in place, and a snapshot then reads it as empty without an error: definitions have to be kept. MariaDB with a binary log
+    /// keeps them by itself even when a savepoint is left, unless the session may say that it writes no log.
+    async fn must_keep_definitions(&mut self) -> Result<bool, Error> {
+        if !self.server.is_mariadb() {
+            return Ok(!self.server.is_mysql(8, 0, 0));
+        }
+        if !self.one("read the binary log's state", "SELECT @@log_bin").await?.flag(0) {
+            return Ok(false);
+        }
+        match self.conn.query_drop("SET SESSION sql_log_bin = 0").await {
+            Ok(()) => Ok(false),
+            Err(mysql_async::Error::Server(_)) => Ok(true),
+            Err(error) => Err(map("prepare a session", &error)),
+        }
     }
 
     /// All rows of an answer.

@@ -70,12 +70,36 @@ fn of_server(what: &str, error: &ServerError) -> Error {
 
 /// Messages that quote what a row holds: duplicate keys, values that do not fit, what a trigger or function says.
 fn quotes_values(code: u16) -> bool {
-    matches!(code, 1048 | 1062 | 1264 | 1265 | 1292 | 1366 | 1411 | 1416 | 1451 | 1452 | 1525 | 1586 | 1644 | 1690)
-        || matches!(code, 3140..=3150 | 3617 | 3819 | 4025 | 4077 | 4078)
+    matches!(
+        code,
+        1048 | 1062
+            | 1264
+            | 1265
+            | 1292
+            | 1300
+            | 1366
+            | 1367
+            | 1411
+            | 1416
+            | 1451
+            | 1452
+            | 1525
+            | 1526
+            | 1586
+            | 1644
+            | 1690
+            | 1761
+            | 1762
+            | 1977
+            | 3854
+    ) || matches!(code, 3140..=3150 | 3617 | 3819 | 4025 | 4077 | 4078)
 }
 
 /// Everything between quotes left out, apart from what follows the words that name a column, a key, a table or a constraint.
 fn without_values(message: &str) -> String {
+    if message.starts_with("Table has no partition for value") {
+        return "Table has no partition for a value (left out)".to_owned();
+    }
     const NAMING: [&str; 6] = ["column ", "key ", "table ", "constraint ", "CONSTRAINT ", "function "];
     let mut out = String::new();
     let mut rest = message;
@@ -125,7 +149,7 @@ fn kind_of(code: u16) -> Kind {
         | 3024 => Kind::Unavailable,
         1028 | 1030 | 1026 | 1020 | 3170 | 3572 => Kind::Unavailable,
         code if quotes_values(code) => Kind::Data,
-        1261 | 1262 | 1300 | 1406 => Kind::Data,
+        1261 | 1262 | 1406 => Kind::Data,
         1130 | 1251 | 1275 | 1524 | 1193 | 1115 | 1273 | 1286 | 1231 | 3098 => Kind::Config,
         1235 | 1289 | 1295 => Kind::Unsupported,
         _ => Kind::Config,

@@ -170,17 +170,20 @@ mod tests {
     use super::*;
     use crate::columns::Form;
     use crate::text::Text;
+    use std::collections::BTreeMap;
 
     fn inserter() -> Inserter {
         let table = Table {
             name: "t".to_owned(),
             engine: "InnoDB".to_owned(),
             create: Text::default(),
+            collations: BTreeMap::new(),
             columns: vec![Column::new("a", Form::Plain), Column::new("e", Form::Number)],
             has_rows: true,
             history: Some(("rs".to_owned(), "re".to_owned())),
             key: None,
             bytes: 0,
+            made: String::new(),
         };
         Inserter::new("s", &table)
     }

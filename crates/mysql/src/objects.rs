@@ -4,8 +4,8 @@
 //! as the server showed it, or is named in an error. Views that need each other are made in as many rounds as that takes. Refuses to
 //! leave anything out in silence; a view that did not work at the source is left out with a note when it cannot be made.
 
-use crate::catalog::{Catalog, Database, Program, ProgramKind};
-use crate::connection::Session;
+use crate::catalog::{Catalog, Program, ProgramKind};
+use crate::connection::{Server, Session, WRITE_MODE};
 use crate::failure::{code, from_mysql, map};
 use crate::quote::{ident, literal, qualified, requalify};
 use crate::schema::plain_word;
@@ -13,8 +13,8 @@ use engine::{Error, Kind};
 
 /// Where objects are made, and how.
 pub(crate) struct Place<'a> {
-    /// The schema that they were in.
-    pub from: &'a Database,
+    /// What they were part of.
+    pub catalog: &'a Catalog,
     /// The schema that they are made in.
     pub to: &'a str,
     /// Without `DEFINER`: they belong to the user who restores.
@@ -102,7 +102,7 @@ pub(crate) async fn drop_programs(session: &mut Session, catalog: &Catalog, sche
         let sql = format!("DROP {} IF EXISTS {}", program.kind.sql(), qualified(schema, &program.name));
         session.run(&format!("drop the {}", program.told()), &sql).await?;
     }
-    session.run("drop programs", "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'").await
+    session.run("drop programs", &format!("SET SESSION sql_mode = '{WRITE_MODE}'")).await
 }
 
 /// Events; switched off where `asleep`. Returns notes on those whose time is over.
@@ -145,22 +145,22 @@ async fn make(session: &mut Session, program: &Program, place: &Place<'_>) -> Re
 
 /// One statement among the settings that belong to it. The session is as before afterwards, also after an error.
 async fn attempt(session: &mut Session, program: &Program, place: &Place<'_>) -> Result<(), mysql_async::Error> {
-    let settings = settings(program).map_err(|e| mysql_async::Error::Other(e.into()))?;
+    let settings = settings(program, &session.server).map_err(|e| mysql_async::Error::Other(e.into()))?;
     let collation = &program.database_collation;
     // Parameters without a character set of their own take the schema's, as it is when they are made.
-    let other = !collation.is_empty() && *collation != place.from.collation;
+    let other = !collation.is_empty() && *collation != place.catalog.database.collation;
     if other {
         session.run_bytes(alter_collation(place.to, collation).as_bytes()).await?;
     }
     session.run_bytes(settings.as_bytes()).await?;
     let made = session.run_bytes(&statement(program, place)).await;
-    let back = "SET NAMES utf8mb4, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00'";
+    let back = format!("SET NAMES utf8mb4, sql_mode = '{WRITE_MODE}', time_zone = '+00:00'");
     if made.as_ref().is_err_and(|error| code(error).is_none()) {
         return made;
     }
     session.run_bytes(back.as_bytes()).await?;
     if other {
-        session.run_bytes(alter_collation(place.to, &place.from.collation).as_bytes()).await?;
+        session.run_bytes(alter_collation(place.to, &place.catalog.database.collation).as_bytes()).await?;
     }
     made
 }
@@ -170,7 +170,7 @@ fn alter_collation(schema: &str, collation: &str) -> String {
     format!("ALTER DATABASE {} COLLATE {word}", ident(schema))
 }
 
-fn settings(program: &Program) -> Result<String, Error> {
+fn settings(program: &Program, server: &Server) -> Result<String, Error> {
     let mut settings = format!(
         "SET character_set_client = {}, collation_connection = {}",
         plain_word(&program.charset)?,
@@ -181,28 +181,32 @@ fn settings(program: &Program) -> Result<String, Error> {
     if !mode.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b',') {
         return Err(Error::new(Kind::Data, format!("{}: {mode:?} is no sql_mode", program.told())));
     }
-    settings.push_str(&format!(", sql_mode = '{}'", known_modes(&mode)));
+    settings.push_str(&format!(", sql_mode = '{}'", known_modes(&mode, server)));
     if let Some(zone) = &program.time_zone {
         settings.push_str(&format!(", time_zone = {}", literal(zone)));
     }
     Ok(settings)
 }
 
-/// Without the modes that newer servers refuse by name and that change nothing in what a server writes itself.
-fn known_modes(mode: &str) -> String {
+/// Without the mode that newer servers refuse by name and that changed nothing but grants.
+fn known_modes(mode: &str, server: &Server) -> String {
+    if !server.is_mysql(8, 0, 11) {
+        return mode.to_owned();
+    }
     mode.split(',').filter(|word| *word != "NO_AUTO_CREATE_USER").collect::<Vec<_>>().join(",")
 }
 
 /// The statement, for the schema that it is made in.
 fn statement(program: &Program, place: &Place<'_>) -> Vec<u8> {
     let text = &program.create.0;
+    let is_object = |name: &[u8]| place.catalog.has_object(name);
     let text = match program.kind {
         // What the server writes names schemas; what a person wrote stays.
-        ProgramKind::View => requalify(text, &place.from.name, place.to),
+        ProgramKind::View => requalify(text, &place.catalog.database.name, place.to, &is_object),
         ProgramKind::Trigger => {
             let head = head_of(text);
             let (head, body) = text.split_at_checked(head).unwrap_or((text, &[]));
-            [requalify(head, &place.from.name, place.to), body.to_vec()].concat()
+            [requalify(head, &place.catalog.database.name, place.to, &is_object), body.to_vec()].concat()
         }
         _ if program.sql_mode.contains("NO_BACKSLASH_ESCAPES") => with_plain_comment(text),
         _ => text.clone(),
@@ -270,6 +274,7 @@ fn without_definer(text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     #[test]
@@ -290,8 +295,11 @@ mod tests {
 
     #[test]
     fn only_a_triggers_head_is_for_us_to_change() {
-        let from = Database { name: "app".to_owned(), charset: String::new(), collation: String::new() };
-        let place = Place { from: &from, to: "new", no_owner: false };
+        let json = r#"{"version": 1, "product": "mysql", "server_version": "9.0.0", "tables": [], "moment": {"protocol": "global-lock"},
+            "database": {"name": "app", "charset": "", "collation": ""}, "triggers": [{"kind": "trigger", "name": "t", "create": "",
+            "charset": "utf8mb4", "collation": "utf8mb4_bin"}, {"kind": "trigger", "name": "x", "create": "", "charset": "", "collation": ""}]}"#;
+        let catalog = Catalog::parse(json.as_bytes()).unwrap();
+        let place = Place { catalog: &catalog, to: "new", no_owner: false };
         let program = Program {
             kind: ProgramKind::Trigger,
             name: "t".to_owned(),

@@ -26,12 +26,9 @@ pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptio
         let what = format!("{endpoint} is the server's own database, which other programs rely on");
         return Err(Error::new(Kind::Config, what).hint("restore into a database of its own name"));
     }
-    let delimiter =
-        |text: &str| text.lines().any(|line| line.trim_start().to_ascii_lowercase().starts_with("delimiter "));
-    if let Some(script) = options.before_publish.iter().find(|script| delimiter(&script.text)) {
-        let what =
-            format!("{} has a DELIMITER line, which is a command of the mysql program and no statement", script.name);
-        return Err(Error::new(Kind::Config, what).hint("leave it out: statements are told apart by the server itself"));
+    if !options.before_publish.is_empty() {
+        // What it changed in views, routines, triggers and events would come back from the backup when they are published.
+        return refused("statements before the database gets its name");
     }
     Ok(())
 }
@@ -65,6 +62,18 @@ fn versions(catalog: &Catalog, server: &Server) -> Vec<String> {
         obstacles.extend(only_in_mariadb(catalog));
     }
     let history = |table: &&Table| table.history.is_some();
+    let ends_moved = then < (11, 5, 0) && server.is_mariadb() && server.version >= (11, 5, 0);
+    if ends_moved && catalog.tables.iter().any(|table| history(&table)) {
+        obstacles
+            .push("tables with history of MariaDB before 11.5: what is current there would be past here".to_owned());
+    }
+    if server.is_mariadb() && catalog.product == Product::Mysql {
+        let hidden = |table: &&Table| table.create.shown().contains("/*!8");
+        let names: Vec<String> = catalog.tables.iter().filter(hidden).map(|table| table.name.clone()).collect();
+        if !names.is_empty() {
+            obstacles.push(format!("MariaDB passes over what MySQL 8 writes in comments of tables: {}", named(&names)));
+        }
+    }
     if server.is_mariadb() && server.version < (10, 11, 0) && catalog.tables.iter().any(|table| history(&table)) {
         obstacles.push("tables with history need MariaDB 10.11".to_owned());
     }
@@ -114,7 +123,7 @@ async fn collations(session: &mut Session, catalog: &Catalog) -> Result<Vec<Stri
 }
 
 /// `utf8` is what newer servers call `utf8mb3`.
-fn modern(name: &str) -> String {
+pub(crate) fn modern(name: &str) -> String {
     match name.strip_prefix("utf8") {
         Some(rest) if rest.is_empty() || rest.starts_with('_') => format!("utf8mb3{rest}"),
         _ => name.to_owned(),

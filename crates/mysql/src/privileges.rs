@@ -69,9 +69,25 @@ impl Grants {
 
     /// Whether this is granted on all of a schema, and not taken back there.
     pub fn on(&self, schema: &str, privilege: &str) -> bool {
-        let here = |grant: &&Grant| grant.schema.matches(schema) && grant.has(privilege);
-        let by_name = self.granted.iter().any(|grant| grant.schema != Pattern::Everything && here(&grant));
-        by_name || (self.global(privilege) && !self.revoked.iter().any(|grant| here(&grant)))
+        let taken_back = self.revoked.iter().any(|grant| grant.schema.matches(schema) && grant.has(privilege));
+        if self.global(privilege) && !taken_back {
+            return true;
+        }
+        // Of several patterns that match, the server takes one: the most exact, or whichever comes first. What all of them grant is granted.
+        let matching: Vec<&Grant> = self
+            .granted
+            .iter()
+            .filter(|grant| grant.schema != Pattern::Everything && grant.schema.matches(schema))
+            .collect();
+        let exact: Vec<&Grant> = matching.iter().copied().filter(|grant| grant.schema.is_exactly(schema)).collect();
+        if !exact.is_empty() {
+            return exact.iter().any(|grant| grant.has(privilege));
+        }
+        let mut patterns: Vec<&Pattern> = matching.iter().map(|grant| &grant.schema).collect();
+        patterns.dedup();
+        let grants =
+            |pattern: &&Pattern| matching.iter().any(|grant| grant.schema == **pattern && grant.has(privilege));
+        !patterns.is_empty() && patterns.iter().all(grants)
     }
 
     /// Whether this is granted on one table, by itself or with more.
@@ -94,6 +110,23 @@ impl Pattern {
             Self::Schema(pattern) => like(pattern.as_bytes(), schema.as_bytes()),
             Self::Table(..) => false,
         }
+    }
+}
+
+impl Pattern {
+    /// Whether it is that schema's name, and no pattern.
+    fn is_exactly(&self, schema: &str) -> bool {
+        let Self::Schema(pattern) = self else { return false };
+        let mut plain = String::new();
+        let mut chars = pattern.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '%' | '_' if pattern != schema => return false,
+                '\\' => plain.extend(chars.next()),
+                other => plain.push(other),
+            }
+        }
+        plain == schema
     }
 }
 
@@ -227,6 +260,15 @@ mod tests {
     fn what_was_taken_back_counts_unless_it_was_given_again() {
         let some = grants(&["GRANT SELECT, TRIGGER ON *.* TO `ann`@`%`", "REVOKE SELECT ON `secret`.* FROM `ann`@`%`"]);
         assert!(some.on("app", "SELECT") && !some.on("secret", "SELECT") && some.on("secret", "TRIGGER"));
+    }
+
+    #[test]
+    fn the_most_exact_grant_counts_and_hides_the_others() {
+        let some =
+            grants(&["GRANT SELECT, TRIGGER ON `shop\\_%`.* TO `a`@`%`", "GRANT SELECT ON `shop\\_eu`.* TO `a`@`%`"]);
+        assert!(some.on("shop_eu", "SELECT") && !some.on("shop_eu", "TRIGGER") && some.on("shop_us", "TRIGGER"));
+        let two = grants(&["GRANT SELECT, TRIGGER ON `shop%`.* TO `a`@`%`", "GRANT SELECT ON `%eu`.* TO `a`@`%`"]);
+        assert!(two.on("shop_eu", "SELECT") && !two.on("shop_eu", "TRIGGER"));
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Incoming<'_> {
     pub async fn finish(&self, session: &mut Session, target: &str) -> Result<Vec<String>, Error> {
         session.enter(target).await?;
         self.defaults(session, target).await?;
-        let place = Place { from: &self.catalog.database, to: target, no_owner: self.no_owner };
+        let place = Place { catalog: self.catalog, to: target, no_owner: self.no_owner };
         objects::routines(session, self.catalog, &place).await?;
         let mut notes = objects::views(session, self.catalog, &place).await?;
         objects::triggers(session, self.catalog, &place).await?;
@@ -64,13 +64,21 @@ impl Incoming<'_> {
         for table in &self.catalog.tables {
             for line in table.create.0.split(|byte| *byte == b'\n') {
                 let Some((column, default)) = sequence_default(line) else { continue };
-                let default = requalify(default.as_bytes(), &self.catalog.database.name, target);
+                let default = requalify(default.as_bytes(), &self.catalog.database.name, target, &|name| {
+                    self.catalog.has_object(name)
+                });
                 let sql = format!(
                     "ALTER TABLE {} ALTER COLUMN {column} SET DEFAULT ({})",
                     qualified(target, &table.name),
                     String::from_utf8_lossy(&default)
                 );
                 session.run(&format!("set a default of {}", table.stream()), &sql).await?;
+            }
+            let what = format!("look at {}", table.stream());
+            let sql = format!("SHOW CREATE TABLE {}", qualified(target, &table.name));
+            if session.one(&what, &sql).await?.text(1).contains(&ident(self.schema)) {
+                let what = format!("a default of {} asks a sequence in a way that cannot be corrected", table.stream());
+                return Err(Error::new(Kind::Unsupported, what).hint("restore under the name that the database had"));
             }
         }
         Ok(())
@@ -176,7 +184,7 @@ impl Publication<'_> {
 /// The column and the expression of a line of a table's definition, when the default asks a sequence.
 fn sequence_default(line: &[u8]) -> Option<(String, String)> {
     let text = std::str::from_utf8(line).ok()?.trim().trim_end_matches(',');
-    let (column, rest) = text.strip_prefix('`')?.split_once('`')?;
+    let (column, rest) = leading_name(text)?;
     let at = rest
         .find(" DEFAULT nextval(")
         .or_else(|| rest.find(" DEFAULT lastval("))
@@ -191,13 +199,27 @@ fn sequence_default(line: &[u8]) -> Option<(String, String)> {
             ')' if !quoted => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return Some((ident(column), default.get(..=at)?.to_owned()));
+                    return Some((ident(&column), default.get(..=at)?.to_owned()));
                 }
             }
             _ => {}
         }
     }
     None
+}
+
+/// The name in backticks that a line begins with, and what follows.
+fn leading_name(text: &str) -> Option<(String, &str)> {
+    let mut at = 1;
+    text.strip_prefix('`')?;
+    loop {
+        at += text.get(at..)?.find('`')?;
+        if text.get(at + 1..)?.starts_with('`') {
+            at += 2;
+            continue;
+        }
+        return Some((text.get(1..at)?.replace("``", "`"), text.get(at + 1..)?));
+    }
 }
 
 #[cfg(test)]
@@ -209,5 +231,6 @@ mod tests {
         let line = b"  `id` bigint(20) NOT NULL DEFAULT nextval(`app`.`s (1)`) COMMENT 'x',";
         assert_eq!(sequence_default(line), Some(("`id`".to_owned(), "nextval(`app`.`s (1)`)".to_owned())));
         assert_eq!(sequence_default(b"  `id` int DEFAULT 5,"), None);
+        assert_eq!(leading_name("`a``b` int"), Some(("a`b".to_owned(), " int")));
     }
 }

@@ -40,17 +40,18 @@ pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The statement with `from` replaced by `to` wherever it qualifies a name: `from`.`x`, or from.x. Strings stay as they are.
+/// The statement with `from` replaced by `to` wherever it qualifies a name: `from`.`x`, or from.x. Strings stay as they are. What has only two parts may as well be
+/// an alias and a column: `is_object` says whether `x` is something of the schema.
 ///
 /// Works on bytes, because a statement may be written in any character set whose letters are those of ASCII.
-pub(crate) fn requalify(statement: &[u8], from: &str, to: &str) -> Vec<u8> {
+pub(crate) fn requalify(statement: &[u8], from: &str, to: &str, is_object: &dyn Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(statement.len());
     let mut rest = statement;
     while let Some((token, after)) = next_token(rest) {
-        let qualifies = name_in(token).is_some_and(|name| name == from.as_bytes()) && after.first() == Some(&b'.');
+        let named = name_in(token).is_some_and(|name| name == from.as_bytes());
         // What follows another dot is a column or an object of that name.
-        let is_first = out.last() != Some(&b'.');
-        if qualifies && is_first {
+        let qualifies = named && out.last() != Some(&b'.') && qualifies(after, is_object);
+        if qualifies {
             out.extend_from_slice(ident(to).as_bytes())
         } else {
             out.extend_from_slice(token)
@@ -58,6 +59,13 @@ pub(crate) fn requalify(statement: &[u8], from: &str, to: &str) -> Vec<u8> {
         rest = after;
     }
     out
+}
+
+/// Whether what follows a name makes it a schema's: two more parts, or one that is an object.
+fn qualifies(after: &[u8], is_object: &dyn Fn(&[u8]) -> bool) -> bool {
+    let Some(rest) = after.strip_prefix(b".") else { return false };
+    let Some((token, after)) = next_token(rest) else { return false };
+    name_in(token).is_some_and(|name| after.first() == Some(&b'.') || is_object(&name))
 }
 
 /// The first token and what follows it: a quoted piece, a word, or one byte.
@@ -114,7 +122,8 @@ mod tests {
     use super::*;
 
     fn again(text: &str) -> String {
-        String::from_utf8_lossy(&requalify(text.as_bytes(), "a`b", "new")).into_owned()
+        let is_object = |name: &[u8]| name == b"t" || name == b"y";
+        String::from_utf8_lossy(&requalify(text.as_bytes(), "a`b", "new", &is_object)).into_owned()
     }
 
     #[test]
@@ -123,7 +132,9 @@ mod tests {
         assert_eq!(again("select `a``b` from `t` `a``b`"), "select `a``b` from `t` `a``b`");
         assert_eq!(again("select '`a``b`.`t`', `x`.`a``b`.`c`"), "select '`a``b`.`t`', `x`.`a``b`.`c`");
         assert_eq!(again("select 'it''s \\' `a``b`.x' , `a``b`.y"), "select 'it''s \\' `a``b`.x' , `new`.y");
-        assert_eq!(String::from_utf8_lossy(&requalify(b"ON app.t, myapp.t", "app", "n")), "ON `n`.t, myapp.t");
+        assert_eq!(again("select `a``b`.`id` from `a``b`.`t` `a``b`"), "select `a``b`.`id` from `new`.`t` `a``b`");
+        let plain = requalify(b"ON app.t, myapp.t", "app", "n", &|_| true);
+        assert_eq!(String::from_utf8_lossy(&plain), "ON `n`.t, myapp.t");
     }
 
     #[test]

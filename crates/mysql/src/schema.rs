@@ -20,7 +20,7 @@ const WITHOUT_ROWS: [&str; 7] = ["MRG_MYISAM", "MRG_MyISAM", "FEDERATED", "CONNE
 
 /// Reads everything but the moment.
 pub(crate) async fn read(session: &mut Session, schema: &str, moment: Moment) -> Result<Catalog, Error> {
-    session.enter(schema).await?;
+    // No schema is entered: a view would be shown without the names of schemas, and one of a table's could be taken for one.
     let database = database(session, schema).await?;
     let listed = list(session, schema).await?;
     let mut catalog = Catalog {
@@ -104,12 +104,14 @@ async fn tables(session: &mut Session, schema: &str, listed: &[Listed]) -> Resul
         columns.entry(described.table.clone()).or_default().push(described);
     }
     let keys = keys(session, schema, &columns).await?;
+    let made = made(session, schema).await?;
     let mut tables = Vec::new();
     for row in listed {
         match row.kind.as_str() {
             "BASE TABLE" | "SYSTEM VERSIONED" => {
                 let columns = columns.remove(&row.name).unwrap_or_default();
-                tables.push(table(session, schema, row, columns, keys.get(&row.name).cloned()).await?);
+                let table = table(session, schema, row, columns, keys.get(&row.name).cloned()).await?;
+                tables.push(Table { made: made.get(&row.name).cloned().unwrap_or_default(), ..table });
             }
             "VIEW" | "SEQUENCE" => {}
             other => {
@@ -145,15 +147,20 @@ async fn table(
         let what = format!("the columns of {} cannot be seen", ident(&name));
         return Err(Error::new(Kind::Refused, what).hint("grant SELECT on the whole database"));
     }
+    let collations =
+        columns.iter().filter_map(|described| Some((described.column.name.clone(), described.collation.clone()?)));
+    let collations = collations.collect();
     let own = |described: &Described| !described.generated && !described.history;
     Ok(Table {
         has_rows: !WITHOUT_ROWS.contains(&engine.as_str()),
         key: key.filter(|_| engine == "InnoDB"),
         engine,
         create,
+        collations,
         columns: columns.iter().filter(|described| own(described)).map(|described| described.column.clone()).collect(),
         history,
         bytes: row.bytes,
+        made: String::new(),
         name,
     })
 }
@@ -175,6 +182,21 @@ fn history_of(session: &Session, name: &str, columns: &[Described]) -> Result<(S
             ident(name)
         ))),
     }
+}
+
+/// When each table's partitions were made, or the table, where it has none.
+async fn made(session: &mut Session, schema: &str) -> Result<BTreeMap<String, String>, Error> {
+    let sql = format!(
+        "SELECT TABLE_NAME, PARTITION_NAME, SUBPARTITION_NAME, CREATE_TIME FROM information_schema.PARTITIONS \
+         WHERE TABLE_SCHEMA = {} ORDER BY 1, 2, 3",
+        literal(schema)
+    );
+    let mut made: BTreeMap<String, String> = BTreeMap::new();
+    for row in session.rows("read when tables were made", &sql).await? {
+        let one = format!("{} {} {};", row.text(1), row.text(2), row.text(3));
+        made.entry(row.text(0)).or_default().push_str(&one);
+    }
+    Ok(made)
 }
 
 /// Primary keys without prefixes, ascending, that the optimizer may use.

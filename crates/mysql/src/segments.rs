@@ -50,17 +50,25 @@ impl Range {
     }
 }
 
-/// All segments of these tables, and the steps by stream to be given back next time.
+/// All segments of these tables, measured inside a snapshot or not, and the steps by stream to be given back next time.
 pub(crate) async fn cut_all(
     session: &mut Session,
     schema: &str,
     tables: &[Table],
     previous: &BTreeMap<String, u64>,
+    in_snapshot: bool,
 ) -> Result<(Vec<Segment>, BTreeMap<String, u64>), Error> {
     let (mut segments, mut steps) = (Vec::new(), BTreeMap::new());
     for table in tables.iter().filter(|table| table.has_rows) {
         let stream = table.stream();
+        // Asking keeps the table's definition from being changed, until the savepoint is left.
+        if in_snapshot {
+            session.run("go on in the snapshot", "SAVEPOINT longshore_ends").await?;
+        }
         let ends = ends(session, schema, table).await?;
+        if in_snapshot {
+            session.run("go on in the snapshot", "ROLLBACK TO SAVEPOINT longshore_ends").await?;
+        }
         let before = previous.get(stream.as_str()).copied();
         let step = ends.map(|(least, greatest)| step(least, greatest, table.bytes, before));
         let cut = cut(table, ends, step);
@@ -153,11 +161,13 @@ mod tests {
             name: "t".to_owned(),
             engine: "InnoDB".to_owned(),
             create: Text::default(),
+            collations: BTreeMap::new(),
             columns: Vec::new(),
             has_rows: true,
             history: None,
             key: Some(Key { columns: vec!["id".to_owned(), "x".to_owned()], integer: true }),
             bytes,
+            made: String::new(),
         }
     }
 

@@ -7,7 +7,7 @@
 //! CONSISTENT SNAPSHOT` (<https://dev.mysql.com/doc/refman/9.0/en/commit.html>).
 
 use crate::catalog::{Moment, Position, Protocol};
-use crate::connection::{Purpose, Session, connect};
+use crate::connection::{LONG_SECONDS, Purpose, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::{code, from_mysql, map};
 use crate::privileges::Grants;
@@ -19,8 +19,12 @@ use std::time::{Duration, Instant};
 
 /// A lock that is not had within this is given up for a while: everybody who comes after us waits behind us. In seconds.
 const ONE_TRY_SECONDS: u64 = 2;
+/// How long locks are held at most, in seconds: by us, and by the server when it hears nothing of us.
+const LOCKED_SECONDS: u32 = 30;
 /// How long others get between two tries.
 const BREATH: Duration = Duration::from_millis(500);
+/// A session that only holds locks is asked for a sign of life more often than this; the server ends it when it hears nothing, in seconds.
+pub(crate) const KEEPER_SECONDS: u32 = 60;
 /// How often the sessions' places in the binary log may differ before a lock is asked for: each try takes a few milliseconds.
 const PLACE_TRIES: u32 = 40;
 
@@ -73,26 +77,65 @@ pub(crate) async fn take(leader: &mut Session, wanted: &Wanted<'_>) -> Result<Sn
     }
     if leader.server.is_mariadb()
         && wanted.without_transactions().is_empty()
+        && logs_every_commit(leader).await?
         && let Some(position) = at_one_place(&mut sessions).await?
     {
+        // Nothing stands still here: what is missed between snapshot and hold fails as a changed table.
+        hold(&mut sessions, &wanted.qualified(|_| true)).await?;
         let gtid = mariadb_gtid(leader, &position).await;
         return finish(leader, sessions, None, Protocol::BinlogPosition, Some(position), gtid).await;
     }
+    // A host that dies now must not leave the server locked until its keepalive notices.
+    leader.run("prepare for the snapshot", &format!("SET SESSION wait_timeout = {LOCKED_SECONDS}")).await?;
     let (protocol, mut keeper) = match global_lock(leader, wanted).await? {
         true => (Protocol::GlobalLock, None),
         false => (Protocol::LockTables, Some(table_locks(wanted, wanted.qualified(has_transactions)).await?)),
     };
-    let still = keep_without_transactions(wanted).await?;
-    for session in &mut sessions {
-        begin(session).await?;
-    }
-    hold(&mut sessions, &wanted.qualified(|_| true)).await?;
-    let (position, gtid) = place(leader).await?;
-    if let Some(keeper) = &mut keeper {
-        keeper.run("let go of the tables", "UNLOCK TABLES").await?;
-    }
-    leader.run("let the server go on", "UNLOCK TABLES").await?;
+    let locked = async {
+        let still = keep_without_transactions(wanted).await?;
+        for session in &mut sessions {
+            begin(session).await?;
+        }
+        hold(&mut sessions, &wanted.qualified(|_| true)).await?;
+        let place = place(leader).await?;
+        if let Some(keeper) = &mut keeper {
+            keeper.run("let go of the tables", "UNLOCK TABLES").await?;
+        }
+        leader.run("let the server go on", "UNLOCK TABLES").await?;
+        leader.run("go on", &format!("SET SESSION wait_timeout = {LONG_SECONDS}")).await?;
+        Ok((still, place))
+    };
+    // Dropping the sessions lets go of every lock.
+    let in_time = tokio::time::timeout(Duration::from_secs(u64::from(LOCKED_SECONDS)), locked).await;
+    let (still, (position, gtid)) = in_time.unwrap_or_else(|_| {
+        let what = format!("the sessions had no snapshots after {LOCKED_SECONDS} s, and nobody may wait for longer");
+        Err(Error::new(Kind::Unavailable, what).hint("run again at a quieter time, with fewer --workers"))
+    })?;
     finish(leader, sessions, still, protocol, position, gtid).await
+}
+
+/// Whether each commit that a session can see moves this server's binary log, which snapshots are compared by. What a replica or a node of a cluster applies, and what is filtered,
+/// may not. When in doubt it is no.
+async fn logs_every_commit(leader: &mut Session) -> Result<bool, Error> {
+    let mut on = async |sql: &str| -> Result<Option<String>, Error> {
+        Ok(leader.maybe("ask how commits are logged", sql).await?.map(|row| row.text(1)))
+    };
+    let logs_applied = on("SHOW GLOBAL VARIABLES LIKE 'log_slave_updates'").await?.is_some_and(|value| value == "ON");
+    let applies = on("SHOW GLOBAL STATUS LIKE 'Slaves_running'").await?.is_none_or(|value| value != "0");
+    let cluster = on("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'").await?.is_some_and(|value| value == "ON");
+    if !logs_applied && (applies || cluster) {
+        return Ok(false);
+    }
+    // Only who may see the log's filters knows that there are none.
+    let row: Option<mysql_async::Row> = match leader.conn.query_first("SHOW MASTER STATUS").await {
+        Ok(row) => row,
+        Err(error) if code(&error).is_some() => None,
+        Err(error) => return Err(map("ask how commits are logged", &error)),
+    };
+    let empty = |row: &mysql_async::Row, at: usize| {
+        row.get::<Option<String>, _>(at).flatten().is_none_or(|text| text.is_empty())
+    };
+    Ok(row.is_some_and(|row| empty(&row, 2) && empty(&row, 3)))
 }
 
 async fn finish(
@@ -184,7 +227,8 @@ fn lock_error(what: &str, error: &mysql_async::Error, wanted: &Wanted<'_>) -> Er
     .hint("run again at a quieter time, look for long queries with SHOW FULL PROCESSLIST, or raise --lock-timeout")
 }
 
-/// Locks on these tables, in short tries.
+/// Locks on these tables, in short tries. InnoDB locks them as well (`innodb_table_locks`, without autocommit): before MySQL 5.7 nothing else waits for
+/// writers that have not committed.
 async fn table_locks(wanted: &Wanted<'_>, tables: Vec<String>) -> Result<Session, Error> {
     let mut keeper = connect(wanted.endpoint, Purpose::Look).await?;
     if tables.is_empty() {
@@ -194,7 +238,10 @@ async fn table_locks(wanted: &Wanted<'_>, tables: Vec<String>) -> Result<Session
     keeper
         .run(
             what,
-            &format!("SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}, innodb_lock_wait_timeout = {ONE_TRY_SECONDS}"),
+            &format!(
+                "SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}, innodb_lock_wait_timeout = {ONE_TRY_SECONDS}, \
+         autocommit = 0, innodb_table_locks = 1, wait_timeout = {KEEPER_SECONDS}"
+            ),
         )
         .await?;
     let list: Vec<String> = tables.iter().map(|table| format!("{table} READ")).collect();
@@ -259,11 +306,10 @@ pub(crate) async fn identity(session: &mut Session) -> Result<Option<String>, Er
         .filter(|id| !id.is_empty()))
 }
 
-/// Before MySQL 8 a TRUNCATE empties a table in place, and a snapshot then reads it as empty without an error: there each session keeps
-/// every table's definition from the start. One session would not do: the others would queue behind whoever waits for it.
+/// Sessions that cannot let go of definitions all keep all of them from the start. One session would not do: the others would queue behind whoever waits for it.
 async fn hold(sessions: &mut [Session], tables: &[String]) -> Result<(), Error> {
     for session in sessions {
-        if session.server.is_mariadb() || session.server.is_mysql(8, 0, 0) {
+        if !session.keeps_definitions {
             return Ok(());
         }
         for table in tables {

@@ -5,7 +5,7 @@
 //! catalog handed over. Refuses what this version does not do for these servers yet, by name: parts, accounts.
 
 use crate::catalog::{CATALOG, Catalog, Table};
-use crate::connection::{Purpose, Session, connect};
+use crate::connection::{Product, Purpose, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::privileges::{self, Grants};
 use crate::quote::ident;
@@ -38,7 +38,7 @@ pub struct MysqlSource {
     /// One more of them, for counting.
     witness: Mutex<Session>,
     /// Holds locks on tables without transactions.
-    keeper: Option<Mutex<Session>>,
+    keeper: Option<Arc<Mutex<Session>>>,
     cross_count: bool,
 }
 
@@ -64,9 +64,9 @@ impl MysqlSource {
         let mut sessions = taken.sessions;
         let mut witness = sessions.pop().ok_or_else(|| Error::new(Kind::Internal, "a snapshot without sessions"))?;
         let (segments, boundaries) =
-            segments::cut_all(&mut witness, endpoint.database(), &catalog.tables, &options.boundaries).await?;
+            segments::cut_all(&mut witness, endpoint.database(), &catalog.tables, &options.boundaries, true).await?;
         let plan = Plan { streams: streams(&catalog), segments: sorted(segments), boundaries };
-        let about = about(&endpoint, &catalog, &without);
+        let about = about(&endpoint, &catalog, &without, witness.keeps_definitions);
         let readable = Readable { schema: endpoint.database().to_owned(), tables: catalog.tables_by_stream() };
         Ok(Self {
             about,
@@ -75,7 +75,7 @@ impl MysqlSource {
             readable: Arc::new(readable),
             waiting: Mutex::new(sessions),
             witness: Mutex::new(witness),
-            keeper: taken.keeper.map(Mutex::new),
+            keeper: taken.keeper.map(kept_alive),
             cross_count: options.cross_count,
             endpoint,
         })
@@ -97,7 +97,9 @@ impl MysqlSource {
     async fn count_again(&self, rows: &BTreeMap<String, u64>) -> Result<(), Error> {
         let mut witness = self.witness.lock().await;
         for (stream, table) in &self.readable.tables {
+            witness.run("go on in the snapshot", "SAVEPOINT longshore_count").await?;
             let counted = count(&mut witness, &self.readable.schema, table).await?;
+            witness.run("go on in the snapshot", "ROLLBACK TO SAVEPOINT longshore_count").await?;
             let read = rows.get(stream.as_str()).copied().unwrap_or_default();
             if counted != read {
                 let what = format!("{stream}: {read} rows were read and {counted} counted in the same snapshot");
@@ -106,6 +108,21 @@ impl MysqlSource {
         }
         Ok(())
     }
+}
+
+/// Shows the server a sign of life as long as the session is ours: when our host dies, the locks go with it.
+fn kept_alive(keeper: Session) -> Arc<Mutex<Session>> {
+    let keeper = Arc::new(Mutex::new(keeper));
+    let weak = Arc::downgrade(&keeper);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(u64::from(snapshot::KEEPER_SECONDS) / 6)).await;
+            let Some(keeper) = weak.upgrade() else { return };
+            // One that is gone is found out at the end.
+            drop(keeper.lock().await.one("show a sign of life", "SELECT 1").await);
+        }
+    });
+    keeper
 }
 
 /// Rows of a table, without segments.
@@ -189,8 +206,23 @@ fn refuse_what_is_not_done(endpoint: &Endpoint, options: &SourceOptions) -> Resu
     Ok(())
 }
 
-fn about(endpoint: &Endpoint, catalog: &Catalog, without: &[String]) -> About {
+fn about(endpoint: &Endpoint, catalog: &Catalog, without: &[String], keeps_definitions: bool) -> About {
     let mut notes = Vec::new();
+    if keeps_definitions && catalog.product == Product::Mariadb {
+        notes.push("whoever changed a table waited for the backup: the user may not set sql_log_bin (GRANT BINLOG ADMIN ON *.*)".to_owned());
+    }
+    let asleep: Vec<String> = catalog
+        .events
+        .iter()
+        .filter(|event| event.create.shown().contains("DISABLE ON "))
+        .map(|event| event.name.clone())
+        .collect();
+    if !asleep.is_empty() {
+        notes.push(format!(
+            "events are switched off because the server is a replica, and come back switched off: {}",
+            named(&asleep)
+        ));
+    }
     if !without.is_empty() {
         notes.push(format!(
             "{} without transactions stayed locked against writes until the backup ended: {}",

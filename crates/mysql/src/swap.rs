@@ -183,7 +183,7 @@ async fn put_triggers_back(endpoint: &Endpoint, live: &Catalog) -> Result<(), Er
     let mut fresh = connect(endpoint, Purpose::Write).await?;
     fresh.enter(endpoint.database()).await?;
     objects::drop_triggers(&mut fresh, live, endpoint.database()).await?;
-    let place = Place { from: &live.database, to: endpoint.database(), no_owner: false };
+    let place = Place { catalog: live, to: endpoint.database(), no_owner: false };
     objects::triggers(&mut fresh, live, &place).await
 }
 

@@ -4,14 +4,15 @@
 //! then publishing. Promises that nothing appears under the target's name before publishing, and that foreign keys come back as they are, with the rows that they allowed.
 
 use crate::catalog::{CATALOG, Catalog, Table};
-use crate::connection::{Purpose, Server, Session, connect};
+use crate::columns::describe;
+use crate::connection::{Product, Purpose, Server, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::from_mysql;
 use crate::guard;
 use crate::loader::{self, SegmentLoader};
 use crate::mark::Mark;
 use crate::objects::{self, Place};
-use crate::preflight::{self, There};
+use crate::preflight::{self, There, modern};
 use crate::publish::{Incoming, Publication};
 use crate::quote::{ident, qualified, requalify};
 use crate::reader::{Readable, SegmentReader};
@@ -74,7 +75,7 @@ impl MysqlTarget {
     }
 
     fn place(&self) -> Place<'_> {
-        Place { from: &self.catalog.database, to: &self.scratch.name, no_owner: self.options.no_owner }
+        Place { catalog: &self.catalog, to: &self.scratch.name, no_owner: self.options.no_owner }
     }
 
     fn table(&self, stream: &StreamName) -> Result<&Table, Error> {
@@ -85,21 +86,67 @@ impl MysqlTarget {
 /// Sequences with the values they had, then tables: a default may ask a sequence.
 async fn make_tables(session: &mut Session, catalog: &Catalog, to: &str) -> Result<(), Error> {
     let from = &catalog.database.name;
+    let is_object = |name: &[u8]| catalog.has_object(name);
     for sequence in &catalog.sequences {
         let what = format!("make the sequence {}", sequence.name);
-        let made = session.run_bytes(&requalify(&sequence.create.0, from, to)).await;
+        let made = session.run_bytes(&requalify(&sequence.create.0, from, to, &is_object)).await;
         made.map_err(from_mysql(&what))?;
         let numbers = sequence.next.parse::<i128>().and_then(|next| Ok((next, sequence.cycles.parse::<u64>()?)));
         let (next, cycles) = numbers.map_err(|_| Error::new(Kind::Data, format!("{what}: its value is no number")))?;
         let sql = format!("DO SETVAL({}, {next}, 0, {cycles})", qualified(to, &sequence.name));
         session.run(&what, &sql).await?;
+        let sql = format!("SELECT next_not_cached_value, cycle_count FROM {}", qualified(to, &sequence.name));
+        let row = session.one(&what, &sql).await?;
+        if (row.text(0), row.text(1)) != (sequence.next.clone(), sequence.cycles.clone()) {
+            return Err(Error::new(Kind::Unsupported, format!("{what}: this server does not take its value")));
+        }
     }
     for table in &catalog.tables {
-        let statement = requalify(&with_reference_systems(table, &session.server), from, to);
+        let statement = requalify(&with_reference_systems(table, &session.server), from, to, &is_object);
         let made = session.run_bytes(&statement).await;
         made.map_err(from_mysql(format!("make the table {}", table.name)))?;
     }
     Ok(())
+}
+
+/// Fails when a column came to another collation than it had: comparisons, order and unique keys would mean something else. Where a statement leaves it to
+/// the default, servers differ.
+async fn assert_collations(session: &mut Session, catalog: &Catalog, schema: &str) -> Result<(), Error> {
+    let mut others = Vec::new();
+    for described in describe(session, schema).await? {
+        let table = catalog.tables.iter().find(|table| table.name == described.table);
+        let wanted = table.and_then(|table| table.collations.get(&described.column.name));
+        let (Some(wanted), Some(now)) = (wanted, &described.collation) else { continue };
+        if modern(wanted) != modern(now) {
+            others.push(format!(
+                "{}.{} is {now}, and was {wanted}",
+                ident(&described.table),
+                ident(&described.column.name)
+            ));
+        }
+    }
+    if others.is_empty() {
+        return Ok(());
+    }
+    let what = format!("columns would have other collations here: {}", source::named(&others));
+    Err(Error::new(Kind::Config, what).hint("restore into a server of the backup's product and version"))
+}
+
+/// What a statement leaves to the default is made with the default of the server that wrote it, as far as this user may say so.
+async fn take_defaults_of(session: &mut Session, catalog: &Catalog) -> Result<(), Error> {
+    let of = Server::parse(&catalog.server_version)?;
+    let older = of.product == Product::Mariadb || of.version < (8, 0, 0);
+    let sql = if session.server.is_mysql(8, 0, 11) && older {
+        "SET SESSION default_collation_for_utf8mb4 = utf8mb4_general_ci"
+    } else if session.server.is_mariadb() && session.server.version >= (11, 5, 0) && of.version < (11, 5, 0) {
+        "SET SESSION character_set_collations = ''"
+    } else {
+        return Ok(());
+    };
+    match session.run_bytes(sql.as_bytes()).await {
+        Ok(()) | Err(mysql_async::Error::Server(_)) => Ok(()),
+        Err(error) => Err(from_mysql("prepare a session")(error)),
+    }
 }
 
 /// The table's statement, with what MariaDB does not say in it: the reference systems of geometries.
@@ -189,7 +236,9 @@ impl Target for MysqlTarget {
                     .to_owned(),
             );
         }
+        take_defaults_of(session, &self.catalog).await?;
         make_tables(session, &self.catalog, &self.scratch.name).await?;
+        assert_collations(session, &self.catalog, &self.scratch.name).await?;
         Ok(notes)
     }
 
@@ -233,7 +282,8 @@ impl Target for MysqlTarget {
     async fn read_back_plan(&self) -> Result<Vec<Segment>, Error> {
         let tables: Vec<Table> = self.readable.tables.values().cloned().collect();
         let mut session = self.session.lock().await;
-        let (mut plan, _) = segments::cut_all(&mut session, &self.scratch.name, &tables, &BTreeMap::new()).await?;
+        let (mut plan, _) =
+            segments::cut_all(&mut session, &self.scratch.name, &tables, &BTreeMap::new(), false).await?;
         plan.sort_by(|a, b| (&a.stream, a.at).cmp(&(&b.stream, b.at)));
         Ok(plan)
     }

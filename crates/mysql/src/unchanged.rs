@@ -40,7 +40,9 @@ pub(crate) fn assert_same(then: &Catalog, now: &Catalog) -> Result<(), Error> {
 }
 
 fn definitions(catalog: &Catalog) -> BTreeMap<String, Vec<u8>> {
-    let table = |table: &Table| (format!("table {}", table.name), without_counter(&table.create.0));
+    let table = |table: &Table| {
+        (format!("table {}", table.name), [table.made.as_bytes(), &without_counter(&table.create.0)].concat())
+    };
     let sequence = |sequence: &Sequence| (format!("sequence {}", sequence.name), sequence.create.0.clone());
     let program = |program: &Program| {
         let settings = format!(

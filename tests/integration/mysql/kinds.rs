@@ -55,6 +55,30 @@ async fn mariadb_comes_back_on_mysql_9() {
     travels(Flavour::MariaDb10, Flavour::MySql9).await;
 }
 
+/// A collation that the old server did not write down, because it was its default, is not the new server's default.
+async fn keeps_its_collations(from: Flavour, to: Flavour) {
+    let (old, new) = (server!(from), server!(to));
+    let (db, elsewhere) =
+        (old.database_with("character set utf8mb4 collate utf8mb4_general_ci").await, new.database().await);
+    db.exec("create table t (id int primary key, v varchar(20), unique key (v)) default charset=utf8mb4").await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    place.restore(&elsewhere.url()).run().await.success();
+    let sql =
+        "select collation_name from information_schema.columns where table_schema = database() and column_name = 'v'";
+    assert_eq!(elsewhere.one(sql).await, db.one(sql).await);
+}
+
+#[tokio::test]
+async fn collations_of_mysql_5_6_stay_on_mysql_9() {
+    keeps_its_collations(Flavour::MySql5, Flavour::MySql9).await;
+}
+
+#[tokio::test]
+async fn collations_of_mariadb_10_11_stay_on_11_8() {
+    keeps_its_collations(Flavour::MariaDb10, Flavour::MariaDb11).await;
+}
+
 #[tokio::test]
 async fn an_older_server_is_refused_before_anything_is_made() {
     let (old, new) = (server!(Flavour::MariaDb10), server!(Flavour::MariaDb11));
@@ -118,5 +142,9 @@ async fn what_is_not_done_yet_is_refused() {
     let back = Back::of(&db);
     let part = place.job(["restore", "--from", "app", "--only-table", "t"]).env("LONGSHORE_TARGET", &back.url);
     assert_failed(part.run().await, 78, "not for MySQL and MariaDB");
+    let script = place.folder.path().join("disarm.sql");
+    std::fs::write(&script, "update t set id = 1").unwrap();
+    let disarm = place.restore(&back.url).env("LONGSHORE_BEFORE_SWAP", script.to_str().unwrap());
+    assert_failed(disarm.run().await, 78, "not for MySQL and MariaDB");
     assert_eq!(schemas_like(&db, &back.name).await, Vec::<String>::new());
 }

@@ -148,6 +148,25 @@ async fn members_that_the_server_does_not_say_are_noted(flavour: Flavour) {
 }
 on_each_server!(members_that_the_server_does_not_say_are_noted);
 
+/// A table and an alias with the schema's own name are not taken for the schema.
+async fn a_view_of_a_table_called_like_the_schema_comes_back(flavour: Flavour) {
+    let server = server!(flavour);
+    let db = server.database().await;
+    let name = db.name();
+    db.exec(&format!(
+        "create table {name} (id int primary key, {name} int); insert into {name} values (1, 2); create table t (id int);
+         create view v as select {name}.id, {name}.{name} from {name}; create view w as select {name}.id from t {name};
+         create view x as select a.id from {name} a join t on t.id = a.{name}"
+    ))
+    .await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let back = Back::of(&db);
+    place.restore(&back.url).run().await.success();
+    assert_same(&everything(&server, name).await, &everything(&server, &back.name).await);
+}
+on_each_server!(a_view_of_a_table_called_like_the_schema_comes_back);
+
 /// Documents that hold what their text cannot say are not proven, and so not published.
 #[tokio::test]
 async fn documents_that_text_cannot_tell_fail_the_proof() {

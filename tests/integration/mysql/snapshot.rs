@@ -36,6 +36,12 @@ async fn transfers(url: String, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) {
 /// G1: what comes back is one moment's, however busy the writers were.
 async fn consistent_on(server: &Arc<MysqlServer>) {
     let db = server.database().await;
+    let url = db.url();
+    consistent_by(&db, &url).await;
+}
+
+/// The same over this URL.
+async fn consistent_by(db: &TestSchema, url: &str) {
     db.exec(BANK).await;
     db.exec(&large(2)).await;
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -44,10 +50,10 @@ async fn consistent_on(server: &Arc<MysqlServer>) {
     crate::place::until("the writer", async || done.load(Ordering::Relaxed) > 5).await;
     for _ in 0..3 {
         let before = done.load(Ordering::Relaxed);
-        place.backup(&db.url()).run().await.success();
+        place.backup(url).run().await.success();
         // It went on meanwhile.
         assert!(done.load(Ordering::Relaxed) > before);
-        let back = Back::of(&db);
+        let back = Back::of(db);
         place.restore(&back.url).run().await.success();
         let sum = db
             .one(&format!("select (select sum(amount) from {0}.a) + (select sum(amount) from {0}.b)", back.name))
@@ -73,6 +79,23 @@ async fn writers_do_not_tear_a_backup_of_mariadb_without_a_binary_log() {
         consistent_on(&Arc::new(own_mysql(Flavour::MariaDb10, &["--skip-log-bin"]).await)).await;
     }
 }
+
+/// The same for a user who may lock the schema's tables and nothing else.
+async fn writers_do_not_tear_a_backup_under_locks_on_tables(flavour: Flavour) {
+    let server = server!(flavour);
+    let db = server.database().await;
+    let user = format!("w{}", &db.name()[4..]);
+    let routines = if flavour == Flavour::MySql9 { "SHOW_ROUTINE on *.*" } else { "SELECT on mysql.proc" };
+    db.exec(&format!(
+        "create user {user}@'%' identified by 'pw'; grant {routines} to {user}@'%';
+         grant SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES on {}.* to {user}@'%'",
+        db.name()
+    ))
+    .await;
+    consistent_by(&db, &format!("mysql://{user}:pw@{}:{}/{}", server.host(), server.port(), db.name())).await;
+    db.exec(&format!("drop user {user}@'%'")).await;
+}
+on_each_server!(writers_do_not_tear_a_backup_under_locks_on_tables);
 
 /// Bytes after which rows of the large table are under way, and not all of them.
 const MID_READ: u64 = 2 << 20;
