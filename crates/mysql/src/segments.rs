@@ -194,7 +194,7 @@ mod tests {
         let bytes = AIM_BYTES * 64;
         let first = step(1, 1_000_000, bytes, None);
         assert_eq!(step(1, 1_100_000, bytes + bytes / 10, Some(first as u64)), first);
-        assert_ne!(step(1, 100_000_000, bytes * 100, Some(first as u64)), first);
+        assert_ne!(step(1, 100_000_000, bytes, Some(first as u64)), first);
         assert_ne!(step(1, 1_000_000, bytes, Some(1)), 1);
     }
 
