@@ -115,7 +115,8 @@ async fn a_wrong_password_a_bad_url_and_a_dead_server_say_nothing_secret() {
         (format!("postgres://postgres:{encoded}@{}:{}/{}", server.host, server.port, db.name), 77),
         (format!("postgres://postgres:{encoded}@127.0.0.1:1/{}", db.name), 69),
         (format!("postgres://postgres:{encoded}@127.0.0.1:99999/x"), 78),
-        (format!("mysql://root:{encoded}@127.0.0.1/x"), 78),
+        (format!("oracle://root:{encoded}@127.0.0.1/x"), 78),
+        (format!("mysql://root:{encoded}@127.0.0.1:1/x"), 69),
         (format!("postgres://postgres:{encoded}@/x"), 78),
     ] {
         let outcome = place.backup(&url).env("LONGSHORE_LOG", "trace").run().await;
