@@ -6,14 +6,12 @@
 use crate::catalog::{Catalog, Database, Key, Moment, Program, ProgramKind, Sequence, Table, VERSION};
 use crate::columns::{Described, describe};
 use crate::connection::{Record, Session};
+use crate::engines;
 use crate::failure::from_mysql;
 use crate::quote::{ident, literal, qualified};
 use crate::text::Text;
 use engine::{Error, Kind};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Engines whose tables hold no rows of their own: they show those of other tables or servers, or none.
-const WITHOUT_ROWS: [&str; 7] = ["MRG_MYISAM", "MRG_MyISAM", "FEDERATED", "CONNECT", "SPIDER", "BLACKHOLE", "SPHINX"];
 
 /// Reads everything but the moment.
 pub(crate) async fn read(session: &mut Session, schema: &str, moment: Moment) -> Result<Catalog, Error> {
@@ -140,7 +138,7 @@ async fn table(
     let collations = collations.collect();
     let own = |described: &Described| !described.generated && !described.history;
     Ok(Table {
-        has_rows: !WITHOUT_ROWS.contains(&engine.as_str()),
+        has_rows: engines::has_rows(&engine),
         key: key.filter(|_| engine == "InnoDB"),
         engine,
         create,
