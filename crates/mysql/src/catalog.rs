@@ -5,6 +5,7 @@
 
 use crate::columns::Column;
 use crate::connection::Product;
+use crate::engines;
 use crate::quote::ident;
 use crate::text::Text;
 use crate::tsv;
@@ -267,6 +268,6 @@ impl Table {
 
     /// Whether the engine knows transactions, and with them snapshots.
     pub fn is_transactional(&self) -> bool {
-        ["InnoDB", "ROCKSDB", "TokuDB"].contains(&self.engine.as_str())
+        engines::has_transactions(&self.engine)
     }
 }

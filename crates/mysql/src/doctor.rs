@@ -5,12 +5,14 @@
 
 use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
+use crate::engines;
 use crate::failure::code;
 use crate::guard;
 use crate::mark::Mark;
 use crate::preflight::{self, There};
 use crate::privileges::{self, Grants};
 use crate::schema;
+use crate::snapshot::logs_every_commit;
 use crate::source::{SERVERS_OWN, named};
 use engine::{Error, Finding, Kind};
 use mysql_async::prelude::Queryable;
@@ -80,9 +82,7 @@ async fn snapshot(session: &mut Session, grants: &Grants, endpoint: &Endpoint) -
     let listed = schema::list(session, endpoint.database()).await?;
     let without: Vec<String> = listed
         .iter()
-        .filter(|row| {
-            row.engine.as_deref().is_some_and(|engine| ["MyISAM", "Aria", "MEMORY", "CSV", "ARCHIVE"].contains(&engine))
-        })
+        .filter(|row| row.engine.as_deref().is_some_and(engines::needs_locks))
         .map(|row| row.name.clone())
         .collect();
     let may_lock = grants.on(endpoint.database(), "LOCK TABLES");
@@ -101,7 +101,7 @@ async fn snapshot(session: &mut Session, grants: &Grants, endpoint: &Endpoint) -
         ));
     }
     let logged = session.maybe("read the binary log's state", "SELECT @@log_bin").await?.is_some_and(|row| row.flag(0));
-    if session.server.is_mariadb() && logged {
+    if session.server.is_mariadb() && logged && logs_every_commit(session).await? {
         return Ok(Finding::good(WHAT, "all sessions see one moment without any lock, by the place in the binary log"));
     }
     if may_stop {

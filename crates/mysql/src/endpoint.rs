@@ -4,6 +4,7 @@
 //! `Debug` nor any error shows the password. Refuses parameters it does not know, by name, because one that is ignored is
 //! one that is believed.
 
+use engine::address::decode;
 use engine::{Error, Kind};
 use mysql_async::{Opts, OptsBuilder, SslOpts};
 use std::fmt;
@@ -174,23 +175,6 @@ impl Endpoint {
 const MOST_PACKET: usize = 1 << 30;
 /// Ours wait in a pool of the driver's own at most this long; we have none.
 const LONG_IDLE_SECONDS: usize = 28_800;
-
-fn decode(text: &str) -> Result<String, String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let digit = |c: Option<u8>| c.and_then(|c| char::from(c).to_digit(16));
-        match (digit(bytes.next()), digit(bytes.next())) {
-            (Some(high), Some(low)) => out.push(u8::try_from(high * 16 + low).unwrap_or(b'?')),
-            _ => return Err("the URL has a % that is not followed by two hex digits".to_owned()),
-        }
-    }
-    String::from_utf8(out).map_err(|_| "the URL is not UTF-8".to_owned())
-}
 
 #[cfg(test)]
 mod tests {

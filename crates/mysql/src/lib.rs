@@ -9,6 +9,7 @@ mod columns;
 mod connection;
 mod doctor;
 mod endpoint;
+mod engines;
 mod failure;
 mod guard;
 mod insert;

@@ -6,6 +6,7 @@
 use crate::catalog::{Catalog, Database, Key, Moment, Program, ProgramKind, Sequence, Table, VERSION};
 use crate::columns::{Described, describe};
 use crate::connection::{Record, Session};
+use crate::engines;
 use crate::failure::from_mysql;
 use crate::mark;
 use crate::quote::{ident, literal, qualified};
@@ -14,9 +15,6 @@ use crate::scratch;
 use crate::text::Text;
 use engine::{Error, Kind};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Engines whose tables hold no rows of their own: they show those of other tables or servers, or none.
-const WITHOUT_ROWS: [&str; 7] = ["MRG_MYISAM", "MRG_MyISAM", "FEDERATED", "CONNECT", "SPIDER", "BLACKHOLE", "SPHINX"];
 
 /// Reads everything but the moment.
 pub(crate) async fn read(session: &mut Session, schema: &str, moment: Moment) -> Result<Catalog, Error> {
@@ -152,7 +150,7 @@ async fn table(
     let collations = collations.collect();
     let own = |described: &Described| !described.generated && !described.history;
     Ok(Table {
-        has_rows: !WITHOUT_ROWS.contains(&engine.as_str()),
+        has_rows: engines::has_rows(&engine),
         key: key.filter(|_| engine == "InnoDB"),
         engine,
         create,

@@ -9,6 +9,7 @@
 use crate::catalog::{Moment, Position, Protocol};
 use crate::connection::{LONG_SECONDS, Purpose, Session, connect};
 use crate::endpoint::Endpoint;
+use crate::engines;
 use crate::failure::{code, from_mysql, map};
 use crate::privileges::Grants;
 use crate::quote::qualified;
@@ -56,17 +57,12 @@ impl Wanted<'_> {
 
     /// Tables that no snapshot covers.
     pub fn without_transactions(&self) -> Vec<String> {
-        self.qualified(|row| !has_transactions(row) && row.engine.as_deref().is_some_and(is_lockable))
+        self.qualified(|row| row.engine.as_deref().is_some_and(engines::needs_locks))
     }
 }
 
 fn has_transactions(row: &Listed) -> bool {
-    row.engine.as_deref().is_some_and(|engine| ["InnoDB", "ROCKSDB", "TokuDB"].contains(&engine))
-}
-
-/// Whether there are rows of its own to hold still.
-fn is_lockable(engine: &str) -> bool {
-    !["MRG_MYISAM", "MRG_MyISAM", "FEDERATED", "CONNECT", "SPIDER", "BLACKHOLE", "SPHINX"].contains(&engine)
+    row.engine.as_deref().is_some_and(engines::has_transactions)
 }
 
 /// Brings the sessions to one moment, by the first protocol that this server and user allow.
@@ -85,8 +81,6 @@ pub(crate) async fn take(leader: &mut Session, wanted: &Wanted<'_>) -> Result<Sn
         let gtid = mariadb_gtid(leader, &position).await;
         return finish(leader, sessions, None, Protocol::BinlogPosition, Some(position), gtid).await;
     }
-    // A host that dies now must not leave the server locked until its keepalive notices.
-    leader.run("prepare for the snapshot", &format!("SET SESSION wait_timeout = {LOCKED_SECONDS}")).await?;
     let (protocol, mut keeper) = match global_lock(leader, wanted).await? {
         true => (Protocol::GlobalLock, None),
         false => (Protocol::LockTables, Some(table_locks(wanted, wanted.qualified(has_transactions)).await?)),
@@ -116,7 +110,7 @@ pub(crate) async fn take(leader: &mut Session, wanted: &Wanted<'_>) -> Result<Sn
 
 /// Whether each commit that a session can see moves this server's binary log, which snapshots are compared by. What a replica or a node of a cluster applies, and what is filtered,
 /// may not. When in doubt it is no.
-async fn logs_every_commit(leader: &mut Session) -> Result<bool, Error> {
+pub(crate) async fn logs_every_commit(leader: &mut Session) -> Result<bool, Error> {
     let mut on = async |sql: &str| -> Result<Option<String>, Error> {
         Ok(leader.maybe("ask how commits are logged", sql).await?.map(|row| row.text(1)))
     };
@@ -200,12 +194,17 @@ async fn global_lock(leader: &mut Session, wanted: &Wanted<'_>) -> Result<bool, 
         return Ok(false);
     }
     let what = "hold the server still for the snapshot";
-    leader.run(what, &format!("SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}")).await?;
+    // A host that dies with the lock must not leave the server still until its keepalive notices. Who waits for other locks does without.
+    let short = format!("SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}, wait_timeout = {LOCKED_SECONDS}");
+    leader.run(what, &short).await?;
     let begun = Instant::now();
     loop {
         match leader.conn.query_drop("FLUSH TABLES WITH READ LOCK").await {
             Ok(()) => return Ok(true),
-            Err(error) if matches!(code(&error), Some(1044 | 1045 | 1227 | 1142)) => return Ok(false),
+            Err(error) if matches!(code(&error), Some(1044 | 1045 | 1227 | 1142)) => {
+                leader.run(what, &format!("SET SESSION wait_timeout = {LONG_SECONDS}")).await?;
+                return Ok(false);
+            }
             Err(error) if code(&error) == Some(1205) && begun.elapsed() < wanted.lock_timeout => {
                 leader.run(what, "UNLOCK TABLES").await?;
                 tokio::time::sleep(BREATH).await;

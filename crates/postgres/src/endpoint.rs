@@ -4,6 +4,7 @@
 //! file, for the vendor's tools. Promises that neither `Debug` nor any error shows the password. Refuses parameters it does
 //! not know, by name, because one that is ignored is one that is believed.
 
+use engine::address::{decode, encode};
 use engine::{Error, Kind};
 use std::fmt;
 use std::path::PathBuf;
@@ -147,11 +148,7 @@ impl Endpoint {
 
     /// The URL without its password, for commands that an error proposes.
     pub(crate) fn url(&self) -> String {
-        let part = |text: &str| -> String {
-            let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~".contains(&c);
-            text.bytes().map(|c| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") }).collect()
-        };
-        let (user, database) = (part(&self.user), part(&self.database));
+        let (user, database) = (encode(&self.user), encode(&self.database));
         if self.host.starts_with('/') {
             return format!("postgres://{user}@localhost:{}/{database}?host={}", self.port, self.host);
         }
@@ -191,23 +188,6 @@ impl Endpoint {
             None => Ok(command),
         }
     }
-}
-
-fn decode(text: &str) -> Result<String, String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let digit = |c: Option<u8>| c.and_then(|c| char::from(c).to_digit(16));
-        match (digit(bytes.next()), digit(bytes.next())) {
-            (Some(high), Some(low)) => out.push(u8::try_from(high * 16 + low).unwrap_or(b'?')),
-            _ => return Err("the URL has a % that is not followed by two hex digits".to_owned()),
-        }
-    }
-    String::from_utf8(out).map_err(|_| "the URL is not UTF-8".to_owned())
 }
 
 #[cfg(test)]

@@ -35,7 +35,8 @@ pub struct RestoreArgs {
     /// The backup: NAME, NAME@latest, NAME@ID or the beginning of an ID
     #[arg(long, value_name = "NAME[@ID]")]
     pub from: String,
-    /// The database to make, or to replace when it is marked for that: postgres://USER@HOST:PORT/DATABASE
+    /// The database to make, or to replace when it is marked for that: postgres://USER@HOST:PORT/DATABASE, or
+    /// mysql://, mariadb://
     #[arg(long, value_name = "URL")]
     pub target: Secret,
     /// Password for the target; better given in LONGSHORE_TARGET_PASSWORD_FILE than on the command line

@@ -43,6 +43,9 @@ async fn each_lack_is_refused_with_its_grant(flavour: Flavour) {
         let code = if left_out.0 == "SELECT" && left_out.1 == on { vec![66, 77] } else { vec![77] };
         assert!(code.contains(&outcome.code.unwrap()), "{left_out:?}\n{}", outcome.report());
         assert!(outcome.stderr.contains(left_out.0), "{left_out:?}\n{}", outcome.report());
+        // What a backup would be refused for, doctor finds.
+        let doctor = place.job(["doctor"]).env("LONGSHORE_SOURCE", &url).run().await;
+        assert!(code.contains(&doctor.code.unwrap()), "{left_out:?}\n{}", doctor.report());
     }
     // MariaDB needs no lock where the user may see that its binary log leaves nothing out.
     if flavour.is_mariadb() {
