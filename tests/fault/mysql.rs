@@ -1,6 +1,7 @@
 //! MariaDB and MySQL go away in the middle, or say no.
 
 use crate::integration::mysql::road::large;
+use crate::integration::mysql::swap::{NEW, OLD, all, marked, run_all};
 use crate::integration::mysql::{Back, assert_same, everything, on_each_server, schemas_like, server};
 use crate::place::{Place, assert_failed};
 use std::sync::Arc;
@@ -197,3 +198,53 @@ async fn connections_cut_while_publishing_leave_all_or_nothing(flavour: Flavour)
     }
 }
 on_each_server!(connections_cut_while_publishing_leave_all_or_nothing);
+
+/// G5: the network goes away at any step of an exchange: the old data is live or the new, whole, and where programs are missing the way back brings everything.
+async fn connections_cut_while_exchanging_leave_one_or_the_other(flavour: Flavour) {
+    let server = server!(flavour);
+    let (db, live) = (server.database().await, server.database().await);
+    run_all(&db, NEW).await;
+    run_all(&live, OLD).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let (new, old) = (all(&db).await, all(&live).await);
+    let locks = flavour == Flavour::MySql9;
+    let first = if locks { "LOCK TABLES `" } else { "DROP TRIGGER" };
+    for words in [
+        first,
+        "DROP TRIGGER",
+        "`after_it`",
+        "RENAME TABLE",
+        "DROP VIEW",
+        "ALTER DATABASE",
+        "rigger stamp",
+        "`p`()",
+        "DROP DATABASE",
+    ] {
+        for lost in [Lost::Answer, Lost::Words] {
+            let proxy = Tcp::start(server.host(), server.port()).await;
+            let through = server.url_at_port(proxy.port(), live.name());
+            let url = format!("{through}?ssl-mode=disabled");
+            // The mark binds the address, which is the proxy's here.
+            place.job(["mark", "--as", "staging"]).env("LONGSHORE_TARGET", &url).run().await.success();
+            let running = place.restore(&url).spawn();
+            running.wait_for_stderr("read everything back").await;
+            proxy.cut_at(words, lost);
+            let outcome = running.wait().await;
+            let which = format!("{words}, {lost:?}\n{}", outcome.report());
+            let exchanged = live.one("select name from parents").await == "new";
+            if outcome.code == Some(0) {
+                assert_same(&new, &all(&live).await);
+            } else {
+                assert_eq!(outcome.code, Some(69), "{which}");
+                assert_eq!(exchanged, outcome.stderr.contains("longshore rollback"), "{which}");
+            }
+            if exchanged {
+                marked(&live, &place, "staging").await;
+                place.job(["rollback"]).env("LONGSHORE_TARGET", live.url()).run().await.success();
+            }
+            assert_same(&old, &all(&live).await);
+        }
+    }
+}
+on_each_server!(connections_cut_while_exchanging_leave_one_or_the_other);

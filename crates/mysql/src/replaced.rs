@@ -9,6 +9,7 @@ use crate::connection::Session;
 use crate::quote::{ident, literal, qualified};
 use crate::scratch::create_schema;
 use engine::{Error, Kind};
+use std::collections::BTreeSet;
 
 /// The table that says so.
 pub(crate) const TABLE: &str = "longshore_replaced";
@@ -69,6 +70,16 @@ pub(crate) async fn catalog(session: &mut Session, schema: &str) -> Result<Catal
     let sql = format!("SELECT catalog FROM {}", qualified(schema, TABLE));
     let row = session.one("read what was replaced", &sql).await?;
     Catalog::parse(row.bytes(0).unwrap_or_default())
+}
+
+/// A table or sequence that the schema had and has no more, if any.
+pub(crate) async fn missing(session: &mut Session, schema: &str, had: &Catalog) -> Result<Option<String>, Error> {
+    let sql = format!("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {}", literal(schema));
+    let there: BTreeSet<String> =
+        session.rows("look at what was replaced", &sql).await?.iter().map(|row| row.text(0)).collect();
+    let tables = had.tables.iter().map(|table| &table.name);
+    let mut all = tables.chain(had.sequences.iter().map(|sequence| &sequence.name));
+    Ok(all.find(|name| !there.contains(*name)).cloned())
 }
 
 /// Drops a replaced schema.

@@ -3,13 +3,14 @@
 //! Owns finding it and deciding that it may. Promises the same exchange as a restore's, so that a second rollback brings the restored data back. Refuses when there is
 //! nothing to go back to, and when the mark does not allow it.
 
-use crate::connection::{Purpose, connect};
+use crate::catalog::Catalog;
+use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::guard;
 use crate::mark::Mark;
 use crate::preflight;
 use crate::publish::Incoming;
-use crate::replaced;
+use crate::replaced::{self, Replaced};
 use crate::schema;
 use crate::swap::{Exchange, Stop};
 use engine::{Conclusion, Error, Kind};
@@ -22,13 +23,9 @@ use engine::{Conclusion, Error, Kind};
 pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<Conclusion, Error> {
     let mut session = connect(endpoint, Purpose::Write).await?;
     schema::database(&mut session, endpoint.database()).await?;
-    let Some(back) = replaced::of(&mut session, endpoint.database()).await?.into_iter().next() else {
-        let what = format!("no restore has replaced {endpoint}, or what it replaced was dropped");
-        return Err(Error::new(Kind::NotFound, what).hint("there is nothing to go back to; nothing was changed"));
-    };
     let mark = Mark::read(&mut session, endpoint.database()).await?;
     guard::assert_marked(mark.as_ref(), endpoint, "data")?;
-    let catalog = replaced::catalog(&mut session, &back.schema).await?;
+    let (back, catalog) = newest_whole(&mut session, endpoint).await?;
     let incoming = Incoming { catalog: &catalog, schema: &back.schema, no_owner: false, events_asleep: false };
     let (aside, mut notes) = Exchange { endpoint, run, incoming }.run(&mut session, stop).await?;
     let mut fresh = connect(endpoint, Purpose::Write).await?;
@@ -39,4 +36,21 @@ pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<
     }
     let (database, server) = (endpoint.database().to_owned(), endpoint.server());
     Ok(Conclusion { database, server, replaced: Some(aside), notes })
+}
+
+/// What was replaced last and is all there. A restore that was killed before its exchange leaves one that never got its tables.
+async fn newest_whole(session: &mut Session, endpoint: &Endpoint) -> Result<(Replaced, Catalog), Error> {
+    let mut torn = Vec::new();
+    for back in replaced::of(session, endpoint.database()).await? {
+        let catalog = replaced::catalog(session, &back.schema).await?;
+        match replaced::missing(session, &back.schema, &catalog).await? {
+            None => return Ok((back, catalog)),
+            Some(table) => torn.push(format!("{} has no table {table}", back.schema)),
+        }
+    }
+    let mut what = format!("no restore has replaced {endpoint}, or what it replaced was dropped");
+    if !torn.is_empty() {
+        what = format!("what restores have set aside of {endpoint} is not whole: {}", torn.join("; "));
+    }
+    Err(Error::new(Kind::NotFound, what).hint("there is nothing to go back to; nothing was changed"))
 }

@@ -3,12 +3,13 @@
 //! Owns the exchange: what is live moves aside, what comes in takes its place, by one `RENAME TABLE` of all tables; then the programs of the one go and those of the other
 //! are made. Promises that before the rename nothing is changed but triggers, and those are put back when it fails; that after it the data of every table is the new
 //! one; and that everything of the old one is kept aside, so that the same exchange undoes it. From MySQL 8.0.13 on triggers are gone for no write: the tables are
-//! locked until the rename is done. Elsewhere they are dropped right before it, and writes in between fire none. Refuses where foreign keys of other schemas hold on to
+//! locked until the rename is done, unless one of them has no transactions. Elsewhere they are dropped right before it, and writes in between fire none. Refuses where foreign keys of other schemas hold on to
 //! the live tables.
 
 use crate::catalog::{Catalog, Moment, Protocol};
 use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
+use crate::engines;
 use crate::failure::{code, map};
 use crate::objects::{self, Place};
 use crate::publish::Incoming;
@@ -99,7 +100,7 @@ impl Exchange<'_> {
     /// One try: triggers off, one rename. Under locks where the server renames under locks.
     async fn attempt(&self, session: &mut Session, live: &Catalog, aside: &str) -> Result<(), mysql_async::Error> {
         let (target, incoming) = (self.endpoint.database(), &self.incoming);
-        let locked = !live.triggers.is_empty() && session.server.is_mysql(8, 0, 13);
+        let locked = !live.triggers.is_empty() && session.server.is_mysql(8, 0, 13) && self.all_transact(live);
         let live_names = names(live);
         if locked {
             let of_live = live_names.iter().map(|name| format!("{} WRITE", qualified(target, name)));
@@ -113,6 +114,12 @@ impl Exchange<'_> {
             session.run_bytes(b"UNLOCK TABLES").await?;
         }
         done
+    }
+
+    /// Under one set of locks a server that numbers its transactions changes either tables with transactions or tables without.
+    fn all_transact(&self, live: &Catalog) -> bool {
+        let mut tables = live.tables.iter().chain(&self.incoming.catalog.tables);
+        tables.all(|table| engines::has_transactions(&table.engine))
     }
 
     async fn rename(

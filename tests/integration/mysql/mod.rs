@@ -6,7 +6,7 @@ mod kinds;
 mod privileges;
 pub mod road;
 mod snapshot;
-mod swap;
+pub mod swap;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

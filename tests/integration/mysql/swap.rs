@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use testkit::servers::{Flavour, TestSchema};
 
 /// What comes in.
-const NEW: &str = "create table parents (id int primary key, name varchar(20)) engine=InnoDB;
+pub const NEW: &str = "create table parents (id int primary key, name varchar(20)) engine=InnoDB;
     create table children (id int primary key, parent int, constraint of_parent foreign key (parent) references parents (id)) engine=InnoDB;
     insert into parents values (1, 'new'); insert into children values (1, 1), (2, 1);
     create view families as select p.name, c.id from parents p join children c on c.parent = p.id;
     create trigger stamp before insert on parents for each row set new.name = upper(new.name);
     create procedure p() select 'new'; create event e on schedule every 1 year do select 1";
 /// What is there: other tables, one of them with the same name, and programs with the same names.
-const OLD: &str = "create table parents (id bigint primary key, name varchar(30), more int) engine=InnoDB;
+pub const OLD: &str = "create table parents (id bigint primary key, name varchar(30), more int) engine=InnoDB;
     create table children (id bigint primary key, parent bigint, constraint of_parent foreign key (parent) references parents (id)) engine=InnoDB;
     create table gone (x int) engine=MyISAM;
     insert into parents values (1, 'old', 5); insert into children values (7, 1); insert into gone values (1), (2), (3);
@@ -23,13 +23,20 @@ const OLD: &str = "create table parents (id bigint primary key, name varchar(30)
     create procedure p() select 'old'; create function f() returns int deterministic return 4;
     create event e on schedule every 2 year do select 2";
 
-async fn marked(db: &TestSchema, place: &Place, name: &str) {
+/// One statement at a time: MySQL keeps a semicolon that follows a program as part of it.
+pub async fn run_all(db: &TestSchema, statements: &str) {
+    for statement in statements.split(';').filter(|statement| !statement.trim().is_empty()) {
+        db.exec(statement).await;
+    }
+}
+
+pub async fn marked(db: &TestSchema, place: &Place, name: &str) {
     let job = place.job(["mark", "--as", name]).env("LONGSHORE_TARGET", db.url());
     job.run().await.success();
 }
 
 /// Everything but the mark; events as if they were switched off.
-async fn all(db: &TestSchema) -> BTreeMap<String, String> {
+pub async fn all(db: &TestSchema) -> BTreeMap<String, String> {
     let all = everything(&db.server, db.name()).await;
     let all = all.into_iter().filter(|(key, _)| !key.contains("longshore_mark"));
     all.map(|(key, words)| (key, words.replace("PRESERVE ENABLE", "PRESERVE DISABLE"))).collect()
@@ -39,8 +46,8 @@ async fn all(db: &TestSchema) -> BTreeMap<String, String> {
 async fn a_place_is_taken_and_given_back(flavour: Flavour) {
     let server = server!(flavour);
     let (db, live) = (server.database().await, server.database().await);
-    db.exec(NEW).await;
-    live.exec(OLD).await;
+    run_all(&db, NEW).await;
+    run_all(&live, OLD).await;
     let place = Place::new().await;
     place.backup(&db.url()).run().await.success();
     let (new, old) = (all(&db).await, all(&live).await);
@@ -72,7 +79,12 @@ async fn a_place_is_taken_and_given_back(flavour: Flavour) {
     let asides = schemas_like(&live, &format!("{}__", live.name())).await;
     assert_eq!(asides.len(), 1, "{asides:?}");
     rollback().run().await.success();
+    // What is not whole is nothing to go back to.
+    let there = everything(&server, live.name()).await;
     for aside in schemas_like(&live, &format!("{}__", live.name())).await {
+        live.exec(&format!("drop table {aside}.children")).await;
+        assert_failed(rollback().run().await, 66, "has no table children");
+        assert_same(&there, &everything(&server, live.name()).await);
         live.exec(&format!("drop database {aside}")).await;
     }
     assert_failed(rollback().run().await, 66, "nothing to go back to");
@@ -83,8 +95,8 @@ on_each_server!(a_place_is_taken_and_given_back);
 async fn what_is_not_marked_for_it_is_refused(flavour: Flavour) {
     let server = server!(flavour);
     let (db, live) = (server.database().await, server.database().await);
-    db.exec(NEW).await;
-    live.exec(OLD).await;
+    run_all(&db, NEW).await;
+    run_all(&live, OLD).await;
     let place = Place::new().await;
     place.backup(&db.url()).run().await.success();
     let there = everything(&server, live.name()).await;
@@ -92,9 +104,9 @@ async fn what_is_not_marked_for_it_is_refused(flavour: Flavour) {
     assert!(outcome.stderr.contains("longshore mark --target"), "{}", outcome.report());
     assert_same(&there, &everything(&server, live.name()).await);
     for (mark, says) in [
-        ("('prod', '127.0.0.1:PORT', 'NAME')", "marked as prod"),
         ("('staging', '127.0.0.1:PORT', 'other')", "a database called other"),
         ("('staging', '127.0.0.1:1', 'NAME')", "another address"),
+        ("('prod', '127.0.0.1:PORT', 'NAME')", "marked as prod"),
     ] {
         let mark = mark.replace("PORT", &server.port().to_string()).replace("NAME", live.name());
         marked(&live, &place, "staging").await;
@@ -102,6 +114,10 @@ async fn what_is_not_marked_for_it_is_refused(flavour: Flavour) {
         live.exec(&format!("replace into longshore_mark values (1, {values}")).await;
         assert_failed(place.restore(&live.url()).run().await, 77, says);
     }
+    // A slip of the hand does not turn production into something else.
+    let remark = place.job(["mark", "--as", "staging"]).env("LONGSHORE_TARGET", live.url());
+    assert_failed(remark.run().await, 77, "marked as prod");
+    place.job(["mark", "--remove"]).env("LONGSHORE_TARGET", live.url()).run().await.success();
     marked(&live, &place, "staging").await;
     let fresh = place.restore(&live.url()).env("LONGSHORE_MODE", "fresh").run().await;
     assert_failed(fresh, 73, "holds something");
@@ -118,8 +134,8 @@ async fn a_table_in_use_makes_the_exchange_wait(flavour: Flavour) {
     use mysql_async::prelude::Queryable;
     let server = server!(flavour);
     let (db, live) = (server.database().await, server.database().await);
-    db.exec(NEW).await;
-    live.exec(OLD).await;
+    run_all(&db, NEW).await;
+    run_all(&live, OLD).await;
     let place = Place::new().await;
     place.backup(&db.url()).run().await.success();
     marked(&live, &place, "staging").await;
