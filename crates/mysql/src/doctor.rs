@@ -8,6 +8,7 @@ use crate::endpoint::Endpoint;
 use crate::engines;
 use crate::failure::code;
 use crate::guard;
+use crate::locks::may_hold_server;
 use crate::mark::Mark;
 use crate::preflight::{self, There};
 use crate::privileges::{self, Grants};
@@ -86,7 +87,7 @@ async fn snapshot(session: &mut Session, grants: &Grants, endpoint: &Endpoint) -
         .map(|row| row.name.clone())
         .collect();
     let may_lock = grants.on(endpoint.database(), "LOCK TABLES");
-    let may_stop = grants.global("RELOAD") || grants.global("FLUSH_TABLES");
+    let may_stop = may_hold_server(grants, session);
     if !without.is_empty() {
         let found = format!("no snapshot covers tables without transactions: {}", named(&without));
         if !may_lock {
@@ -104,13 +105,18 @@ async fn snapshot(session: &mut Session, grants: &Grants, endpoint: &Endpoint) -
     if session.server.is_mariadb() && logged && logs_every_commit(session).await? {
         return Ok(Finding::good(WHAT, "all sessions see one moment without any lock, by the place in the binary log"));
     }
-    if may_stop {
-        return Ok(Finding::good(WHAT, "all sessions see one moment, by a global read lock of some milliseconds"));
-    }
     if may_lock {
         return Ok(Finding::good(WHAT, "all sessions see one moment, by locks on all tables of some milliseconds"));
     }
     let hint = format!("GRANT LOCK TABLES ON {}.* TO {}", crate::quote::ident(endpoint.database()), grants.account);
+    if may_stop {
+        let found = "all sessions see one moment, by a global read lock of some milliseconds";
+        return Ok(Finding::warning(
+            WHAT,
+            found,
+            format!("{hint}: locks on tables are had more often, and touch nothing else"),
+        ));
+    }
     Err(Error::new(Kind::Refused, "nothing makes several sessions see one moment").hint(hint))
 }
 

@@ -14,6 +14,7 @@ mod failure;
 mod guard;
 mod insert;
 mod loader;
+mod locks;
 mod mark;
 mod objects;
 mod preflight;

@@ -1,31 +1,23 @@
 //! Snapshots: many sessions that see one moment.
 //!
 //! Owns the protocols by which sessions are brought to the same moment, strongest first, chosen by trying: MariaDB's place in its binary log,
-//! which needs no lock; a short global read lock; short locks on the schema's tables. Promises that sessions handed out see the
-//! same rows, or that there is none at all; that whoever waits for our locks waits for seconds, because a lock that is not had at once is given up and tried again;
+//! which needs no lock; short locks (see `locks`). Promises that sessions handed out see the same rows, or that there is none at all;
 //! and that tables of engines without transactions stay locked against writes until they are read. The sessions each begin `START TRANSACTION WITH
 //! CONSISTENT SNAPSHOT` (<https://dev.mysql.com/doc/refman/9.0/en/commit.html>).
 
 use crate::catalog::{Moment, Position, Protocol};
-use crate::connection::{LONG_SECONDS, Purpose, Session, connect};
+use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::engines;
 use crate::failure::{code, from_mysql, map};
+use crate::locks::{self, LOCKED_SECONDS};
 use crate::privileges::Grants;
 use crate::quote::qualified;
 use crate::schema::Listed;
 use engine::{Error, Kind};
 use mysql_async::prelude::Queryable;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// A lock that is not had within this is given up for a while: everybody who comes after us waits behind us. In seconds.
-const ONE_TRY_SECONDS: u64 = 2;
-/// How long locks are held at most, in seconds: by us, and by the server when it hears nothing of us.
-const LOCKED_SECONDS: u32 = 30;
-/// How long others get between two tries.
-const BREATH: Duration = Duration::from_millis(500);
-/// A session that only holds locks is asked for a sign of life more often than this; the server ends it when it hears nothing, in seconds.
-pub(crate) const KEEPER_SECONDS: u32 = 60;
 /// How often the sessions' places in the binary log may differ before a lock is asked for: each try takes a few milliseconds.
 const PLACE_TRIES: u32 = 40;
 
@@ -81,27 +73,22 @@ pub(crate) async fn take(leader: &mut Session, wanted: &Wanted<'_>) -> Result<Sn
         let gtid = mariadb_gtid(leader, &position).await;
         return finish(leader, sessions, None, Protocol::BinlogPosition, Some(position), gtid).await;
     }
-    let (protocol, mut keeper) = match global_lock(leader, wanted).await? {
-        true => (Protocol::GlobalLock, None),
-        false => (Protocol::LockTables, Some(table_locks(wanted, wanted.qualified(has_transactions)).await?)),
-    };
+    // They stay locked anyway: nobody else waits while we wait for them.
+    let still = locks::keep(wanted, &wanted.without_transactions()).await?;
+    let mut stood = locks::stand_still(leader, wanted, &wanted.qualified(has_transactions)).await?;
+    let protocol = stood.protocol();
     let locked = async {
-        let still = keep_without_transactions(wanted).await?;
         for session in &mut sessions {
             begin(session).await?;
         }
         hold(&mut sessions, &wanted.qualified(|_| true)).await?;
         let place = place(leader).await?;
-        if let Some(keeper) = &mut keeper {
-            keeper.run("let go of the tables", "UNLOCK TABLES").await?;
-        }
-        leader.run("let the server go on", "UNLOCK TABLES").await?;
-        leader.run("go on", &format!("SET SESSION wait_timeout = {LONG_SECONDS}")).await?;
-        Ok((still, place))
+        stood.let_go(leader).await?;
+        Ok(place)
     };
     // Dropping the sessions lets go of every lock.
     let in_time = tokio::time::timeout(Duration::from_secs(u64::from(LOCKED_SECONDS)), locked).await;
-    let (still, (position, gtid)) = in_time.unwrap_or_else(|_| {
+    let (position, gtid) = in_time.unwrap_or_else(|_| {
         let what = format!("the sessions had no snapshots after {LOCKED_SECONDS} s, and nobody may wait for longer");
         Err(Error::new(Kind::Unavailable, what).hint("run again at a quieter time, with fewer --workers"))
     })?;
@@ -185,93 +172,6 @@ async fn snapshot_place(session: &mut Session) -> Result<Option<Position>, Error
 async fn mariadb_gtid(leader: &mut Session, at: &Position) -> Option<String> {
     let sql = format!("SELECT BINLOG_GTID_POS({}, {})", crate::quote::literal(&at.file), at.position);
     leader.one("read the snapshot's GTID", &sql).await.ok()?.maybe(0).filter(|gtid| !gtid.is_empty())
-}
-
-/// The global read lock, in short tries. False when this user may not have it, or the service does not give it to anybody.
-async fn global_lock(leader: &mut Session, wanted: &Wanted<'_>) -> Result<bool, Error> {
-    let may = wanted.grants.global("RELOAD") || wanted.grants.global("FLUSH_TABLES");
-    if !may {
-        return Ok(false);
-    }
-    let what = "hold the server still for the snapshot";
-    // A host that dies with the lock must not leave the server still until its keepalive notices. Who waits for other locks does without.
-    let short = format!("SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}, wait_timeout = {LOCKED_SECONDS}");
-    leader.run(what, &short).await?;
-    let begun = Instant::now();
-    loop {
-        match leader.conn.query_drop("FLUSH TABLES WITH READ LOCK").await {
-            Ok(()) => return Ok(true),
-            Err(error) if matches!(code(&error), Some(1044 | 1045 | 1227 | 1142)) => {
-                leader.run(what, &format!("SET SESSION wait_timeout = {LONG_SECONDS}")).await?;
-                return Ok(false);
-            }
-            Err(error) if code(&error) == Some(1205) && begun.elapsed() < wanted.lock_timeout => {
-                leader.run(what, "UNLOCK TABLES").await?;
-                tokio::time::sleep(BREATH).await;
-            }
-            Err(error) => return Err(lock_error(what, &error, wanted)),
-        }
-    }
-}
-
-fn lock_error(what: &str, error: &mysql_async::Error, wanted: &Wanted<'_>) -> Error {
-    if code(error) != Some(1205) {
-        return map(what, error);
-    }
-    let seconds = wanted.lock_timeout.as_secs();
-    Error::new(
-        Kind::Unavailable,
-        format!("{what}: not to be had within {seconds} s, because something long is running"),
-    )
-    .hint("run again at a quieter time, look for long queries with SHOW FULL PROCESSLIST, or raise --lock-timeout")
-}
-
-/// Locks on these tables, in short tries. InnoDB locks them as well (`innodb_table_locks`, without autocommit): before MySQL 5.7 nothing else waits for
-/// writers that have not committed.
-async fn table_locks(wanted: &Wanted<'_>, tables: Vec<String>) -> Result<Session, Error> {
-    let mut keeper = connect(wanted.endpoint, Purpose::Look).await?;
-    if tables.is_empty() {
-        return Ok(keeper);
-    }
-    let what = "hold the tables still for the snapshot";
-    keeper
-        .run(
-            what,
-            &format!(
-                "SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}, innodb_lock_wait_timeout = {ONE_TRY_SECONDS}, \
-         autocommit = 0, innodb_table_locks = 1, wait_timeout = {KEEPER_SECONDS}"
-            ),
-        )
-        .await?;
-    let list: Vec<String> = tables.iter().map(|table| format!("{table} READ")).collect();
-    let sql = format!("LOCK TABLES {}", list.join(", "));
-    let begun = Instant::now();
-    loop {
-        match keeper.conn.query_drop(&sql).await {
-            Ok(()) => return Ok(keeper),
-            Err(error) if code(&error) == Some(1205) && begun.elapsed() < wanted.lock_timeout => {
-                tokio::time::sleep(BREATH).await;
-            }
-            Err(error) if matches!(code(&error), Some(1044 | 1142 | 1227)) => return Err(no_way(&error, wanted)),
-            Err(error) => return Err(lock_error(what, &error, wanted)),
-        }
-    }
-}
-
-/// Neither lock may be had: nothing makes several sessions see one moment.
-fn no_way(error: &mysql_async::Error, wanted: &Wanted<'_>) -> Error {
-    let (schema, account) = (crate::quote::ident(wanted.endpoint.database()), &wanted.grants.account);
-    let what =
-        format!("{account} may neither hold the server nor the tables of {} still for a moment", wanted.endpoint);
-    map(&what, error).hint(format!(
-        "as an administrator: GRANT LOCK TABLES ON {schema}.* TO {account}; or GRANT RELOAD ON *.* TO {account};"
-    ))
-}
-
-/// Tables without transactions stay locked against writes: no snapshot covers them.
-async fn keep_without_transactions(wanted: &Wanted<'_>) -> Result<Option<Session>, Error> {
-    let tables = wanted.without_transactions();
-    if tables.is_empty() { Ok(None) } else { table_locks(wanted, tables).await.map(Some) }
 }
 
 /// The place in the binary log while everything stands still; nothing where there is none or the user may not ask.

@@ -7,6 +7,7 @@
 use crate::catalog::{CATALOG, Catalog, Table};
 use crate::connection::{Product, Purpose, Session, connect};
 use crate::endpoint::Endpoint;
+use crate::locks;
 use crate::privileges::{self, Grants};
 use crate::quote::ident;
 use crate::reader::{Readable, SegmentReader};
@@ -116,7 +117,7 @@ fn kept_alive(keeper: Session) -> Arc<Mutex<Session>> {
     let weak = Arc::downgrade(&keeper);
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(Duration::from_secs(u64::from(snapshot::KEEPER_SECONDS) / 6)).await;
+            tokio::time::sleep(Duration::from_secs(u64::from(locks::KEEPER_SECONDS) / 6)).await;
             let Some(keeper) = weak.upgrade() else { return };
             // One that is gone is found out at the end.
             drop(keeper.lock().await.one("show a sign of life", "SELECT 1").await);

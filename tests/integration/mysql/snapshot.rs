@@ -2,7 +2,7 @@
 
 use super::road::large;
 use super::{Back, assert_same, everything, on_each_server, server};
-use crate::place::Place;
+use crate::place::{Place, assert_failed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use testkit::proxy::{Direction, Tcp};
@@ -96,6 +96,89 @@ async fn writers_do_not_tear_a_backup_under_locks_on_tables(flavour: Flavour) {
     db.exec(&format!("drop user {user}@'%'")).await;
 }
 on_each_server!(writers_do_not_tear_a_backup_under_locks_on_tables);
+
+/// Reads a table as an application would that waits for nobody.
+async fn reads_at_once(db: &TestSchema, table: &str) {
+    use mysql_async::prelude::Queryable;
+    let mut application = db.connection().await;
+    application.query_drop("set session lock_wait_timeout = 1").await.unwrap();
+    let rows: Option<u64> = application.query_first(format!("select count(*) from {table}")).await.unwrap();
+    assert_eq!(rows, Some(1));
+    application.disconnect().await.unwrap();
+}
+
+/// Two schemas of one server, backed up at the same time: tables that the one keeps locked are no obstacle to the other, and stay readable.
+async fn two_backups_of_one_server_do_not_stop_each_other(flavour: Flavour) {
+    let server = server!(flavour);
+    let (one, other) = (server.database().await, server.database().await);
+    for db in [&one, &other] {
+        db.exec(&large(5)).await;
+        db.exec("create table m (id int) engine=MyISAM; insert into m values (1)").await;
+    }
+    let proxy = Tcp::start(server.host(), server.port()).await;
+    let (place, elsewhere) = (Place::new().await, Place::new().await);
+    let running = place.backup(&one.url_at_port(proxy.port())).spawn();
+    proxy.wait_for_bytes(Direction::ToClient, MID_READ).await;
+    proxy.stall();
+    elsewhere.backup(&other.url()).run().await.success();
+    reads_at_once(&one, "m").await;
+    proxy.pass();
+    running.wait().await.success();
+}
+on_each_server!(two_backups_of_one_server_do_not_stop_each_other);
+
+/// Who may not lock tables stops the server for a moment. On MySQL never while somebody keeps a table for long: it would stay shut for everybody.
+async fn the_server_is_not_stopped_while_a_table_is_in_use(flavour: Flavour) {
+    use mysql_async::prelude::Queryable;
+    if !flavour.is_tested() {
+        return;
+    }
+    let settings: &[&str] = if flavour.is_mariadb() { &["--skip-log-bin"] } else { &[] };
+    let server = Arc::new(own_mysql(flavour, settings).await);
+    let (db, other) = (server.database().await, server.database().await);
+    db.exec(&format!(
+        "create user stopper@'%' identified by 'pw'; grant SELECT, RELOAD on *.* to stopper@'%';
+         grant SHOW VIEW, TRIGGER, EVENT on {}.* to stopper@'%'",
+        db.name()
+    ))
+    .await;
+    let url = format!("mysql://stopper:pw@{}:{}/{}", server.host(), server.port(), db.name());
+    consistent_by(&db, &url).await;
+    other.exec("create table m (id int) engine=MyISAM; insert into m values (1)").await;
+    let place = Place::new().await;
+    let mut holder = other.connection().await;
+    // Kept by a lock, then by a query.
+    holder.query_drop("lock tables m read").await.unwrap();
+    for kept in ["lock", "query"] {
+        let outcome = place.backup(&url).env("LONGSHORE_LOCK_TIMEOUT", "3").run().await;
+        if !flavour.is_mariadb() {
+            assert_failed(outcome, 69, "not to be had within 3 s");
+        }
+        reads_at_once(&other, "m").await;
+        if kept == "lock" {
+            holder.query_drop("unlock tables").await.unwrap();
+            let id = holder.id();
+            let query = tokio::spawn(async move { holder.query_drop("select sleep(1000) from m").await });
+            let sleeping =
+                format!("select count(*) from information_schema.processlist where id = {id} and state like 'User%'");
+            crate::place::until("the query", async || other.one(&sleeping).await == "1").await;
+            holder = other.connection().await;
+            drop(query);
+        }
+    }
+    let id = "select id from information_schema.processlist where info like 'select sleep(1000)%'";
+    other.exec(&format!("kill {}", other.one(id).await)).await;
+    let taken = place.backup(&url).run().await.success();
+    assert!(taken.stderr.contains("by a short global read lock"), "{}", taken.report());
+    // Who does not see which tables are in use may not try.
+    if !flavour.is_mariadb() {
+        let routines = if flavour == Flavour::MySql9 { "SHOW_ROUTINE on *.*" } else { "SELECT on mysql.proc" };
+        db.exec(&format!("revoke SELECT on *.* from stopper@'%'; grant SELECT on {}.* to stopper@'%'; grant {routines} to stopper@'%'", db.name()))
+            .await;
+        assert_failed(place.backup(&url).run().await, 77, "GRANT LOCK TABLES");
+    }
+}
+on_each_server!(the_server_is_not_stopped_while_a_table_is_in_use);
 
 /// Bytes after which rows of the large table are under way, and not all of them.
 const MID_READ: u64 = 2 << 20;
