@@ -162,7 +162,7 @@ impl Address {
 pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<Export, Error> {
     match options.about.engine.as_str() {
         "postgresql" => postgres::export(documents, options).await,
-        "mysql" | "mariadb" => Err(not_yet("an export")),
+        "mysql" | "mariadb" => mysql::export(documents, options),
         other => {
             let what = format!("the backup is of {other:?}, which this version does not know");
             Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))

@@ -137,6 +137,11 @@ fn out_of_order() -> Error {
 
 /// The statement that reads a file of ours into the table.
 fn statement(schema: &str, table: &Table) -> String {
+    load_statement("longshore", &qualified(schema, &table.name), table)
+}
+
+/// The statement that reads a file into a table of that name, as SQL writes it.
+pub(crate) fn load_statement(file: &str, into: &str, table: &Table) -> String {
     let (mut columns, mut sets) = (Vec::new(), Vec::new());
     for (number, column) in table.columns.iter().enumerate() {
         let (place, set) = column.load(number);
@@ -148,9 +153,8 @@ fn statement(schema: &str, table: &Table) -> String {
     }
     let sets = if sets.is_empty() { String::new() } else { format!(" SET {}", sets.join(", ")) };
     format!(
-        "LOAD DATA LOCAL INFILE 'longshore' INTO TABLE {} CHARACTER SET binary FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' \
+        "LOAD DATA LOCAL INFILE '{file}' INTO TABLE {into} CHARACTER SET binary FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' \
          LINES TERMINATED BY '\\n' ({}){sets}",
-        qualified(schema, &table.name),
         columns.join(", ")
     )
 }

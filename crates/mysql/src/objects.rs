@@ -7,7 +7,7 @@
 use crate::catalog::{Catalog, Program, ProgramKind};
 use crate::connection::{Server, Session, WRITE_MODE};
 use crate::failure::{code, from_mysql, map};
-use crate::quote::{ident, literal, qualified, requalify};
+use crate::quote::{ident, literal, qualified, requalify, unqualify};
 use crate::schema::plain_word;
 use engine::{Error, Kind};
 
@@ -35,13 +35,16 @@ pub(crate) async fn routines(session: &mut Session, catalog: &Catalog, place: &P
 
 /// Gives a routine the comment that it had, where its statement does not say it as it is.
 async fn comment(session: &mut Session, program: &Program, schema: &str) -> Result<(), Error> {
-    let Some(comment) = &program.comment else { return Ok(()) };
-    if !matches!(program.kind, ProgramKind::Function | ProgramKind::Procedure) {
-        return Ok(());
-    }
-    let text = comment.replace('\\', "\\\\").replace('\'', "''").replace('\0', "\\0");
-    let sql = format!("ALTER {} {} COMMENT '{text}'", program.kind.sql(), qualified(schema, &program.name));
+    let Some(sql) = comment_statement(program, &qualified(schema, &program.name)) else { return Ok(()) };
     session.run(&format!("comment on the {}", program.told()), &sql).await
+}
+
+/// The statement that gives a routine its comment, if one is needed.
+pub(crate) fn comment_statement(program: &Program, name: &str) -> Option<String> {
+    let comment = program.comment.as_ref()?;
+    let has_one = matches!(program.kind, ProgramKind::Function | ProgramKind::Procedure);
+    let text = comment.replace('\\', "\\\\").replace('\'', "''").replace('\0', "\\0");
+    has_one.then(|| format!("ALTER {} {name} COMMENT '{text}'", program.kind.sql()))
 }
 
 /// Views, in rounds: each round makes those whose tables, views and functions are there by then.
@@ -153,7 +156,7 @@ async fn attempt(session: &mut Session, program: &Program, place: &Place<'_>) ->
         session.run_bytes(alter_collation(place.to, collation).as_bytes()).await?;
     }
     session.run_bytes(settings.as_bytes()).await?;
-    let made = session.run_bytes(&statement(program, place)).await;
+    let made = session.run_bytes(&statement(program, place.catalog, Some(place.to), place.no_owner)).await;
     let back = format!("SET NAMES utf8mb4, sql_mode = '{WRITE_MODE}', time_zone = '+00:00'");
     if made.as_ref().is_err_and(|error| code(error).is_none()) {
         return made;
@@ -196,22 +199,26 @@ fn known_modes(mode: &str, server: &Server) -> String {
     mode.split(',').filter(|word| *word != "NO_AUTO_CREATE_USER").collect::<Vec<_>>().join(",")
 }
 
-/// The statement, for the schema that it is made in.
-fn statement(program: &Program, place: &Place<'_>) -> Vec<u8> {
+/// The statement, for the schema that it is made in; for whichever is the session's own when that is `None`.
+pub(crate) fn statement(program: &Program, catalog: &Catalog, to: Option<&str>, no_owner: bool) -> Vec<u8> {
     let text = &program.create.0;
-    let is_object = |name: &[u8]| place.catalog.has_object(name);
+    let is_object = |name: &[u8]| catalog.has_object(name);
+    let moved = |text: &[u8]| match to {
+        Some(to) => requalify(text, &catalog.database.name, to, &is_object),
+        None => unqualify(text, &catalog.database.name, &is_object),
+    };
     let text = match program.kind {
         // What the server writes names schemas; what a person wrote stays.
-        ProgramKind::View => requalify(text, &place.catalog.database.name, place.to, &is_object),
+        ProgramKind::View => moved(text),
         ProgramKind::Trigger => {
             let head = head_of(text);
             let (head, body) = text.split_at_checked(head).unwrap_or((text, &[]));
-            [requalify(head, &place.catalog.database.name, place.to, &is_object), body.to_vec()].concat()
+            [moved(head), body.to_vec()].concat()
         }
         _ if program.sql_mode.contains("NO_BACKSLASH_ESCAPES") => with_plain_comment(text),
         _ => text.clone(),
     };
-    if place.no_owner { without_definer(&text) } else { text }
+    if no_owner { without_definer(&text) } else { text }
 }
 
 /// The server shows a comment with backslash escapes even where the object's own mode knows none, unlike the body after it.
@@ -299,7 +306,6 @@ mod tests {
             "database": {"name": "app", "charset": "", "collation": ""}, "triggers": [{"kind": "trigger", "name": "t", "create": "",
             "charset": "utf8mb4", "collation": "utf8mb4_bin"}, {"kind": "trigger", "name": "x", "create": "", "charset": "", "collation": ""}]}"#;
         let catalog = Catalog::parse(json.as_bytes()).unwrap();
-        let place = Place { catalog: &catalog, to: "new", no_owner: false };
         let program = Program {
             kind: ProgramKind::Trigger,
             name: "t".to_owned(),
@@ -314,8 +320,11 @@ mod tests {
             comment: None,
             broken: false,
         };
-        let said = statement(&program, &place);
+        let said = statement(&program, &catalog, Some("new"), false);
         let expected = b"CREATE TRIGGER `new`.t BEFORE INSERT ON `new`.`x` FOR EACH ROW INSERT INTO app.log VALUES (1)";
+        assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(expected));
+        let said = statement(&program, &catalog, None, false);
+        let expected = b"CREATE TRIGGER t BEFORE INSERT ON `x` FOR EACH ROW INSERT INTO app.log VALUES (1)";
         assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(expected));
     }
 }

@@ -26,10 +26,6 @@ pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptio
         let what = format!("{endpoint} is the server's own database, which other programs rely on");
         return Err(Error::new(Kind::Config, what).hint("restore into a database of its own name"));
     }
-    if !options.before_publish.is_empty() {
-        // What it changed in views, routines, triggers and events would come back from the backup when they are published.
-        return refused("statements before the database gets its name");
-    }
     Ok(())
 }
 

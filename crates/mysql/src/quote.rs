@@ -45,18 +45,32 @@ pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
 ///
 /// Works on bytes, because a statement may be written in any character set whose letters are those of ASCII.
 pub(crate) fn requalify(statement: &[u8], from: &str, to: &str, is_object: &dyn Fn(&[u8]) -> bool) -> Vec<u8> {
+    qualify_by(statement, from, Some(to), is_object)
+}
+
+/// The same with the schema's name left out: the statement is of whatever schema is the session's own.
+pub(crate) fn unqualify(statement: &[u8], from: &str, is_object: &dyn Fn(&[u8]) -> bool) -> Vec<u8> {
+    qualify_by(statement, from, None, is_object)
+}
+
+fn qualify_by(statement: &[u8], from: &str, to: Option<&str>, is_object: &dyn Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(statement.len());
     let mut rest = statement;
     while let Some((token, after)) = next_token(rest) {
         let named = name_in(token).is_some_and(|name| name == from.as_bytes());
         // What follows another dot is a column or an object of that name.
         let qualifies = named && out.last() != Some(&b'.') && qualifies(after, is_object);
-        if qualifies {
-            out.extend_from_slice(ident(to).as_bytes())
-        } else {
-            out.extend_from_slice(token)
-        }
-        rest = after;
+        rest = match to {
+            Some(to) if qualifies => {
+                out.extend_from_slice(ident(to).as_bytes());
+                after
+            }
+            None if qualifies => after.get(1..).unwrap_or_default(),
+            _ => {
+                out.extend_from_slice(token);
+                after
+            }
+        };
     }
     out
 }
@@ -69,7 +83,7 @@ fn qualifies(after: &[u8], is_object: &dyn Fn(&[u8]) -> bool) -> bool {
 }
 
 /// The first token and what follows it: a quoted piece, a word, or one byte.
-fn next_token(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn next_token(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let first = *text.first()?;
     let end = match first {
         b'`' => quoted_end(text, b'`', false),
@@ -98,7 +112,7 @@ fn quoted_end(text: &[u8], quote: u8, escapes: bool) -> usize {
 }
 
 /// The name that a token is, if it is one.
-fn name_in(token: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn name_in(token: &[u8]) -> Option<Vec<u8>> {
     match token.first()? {
         b'`' => {
             let inner = token.get(1..token.len().saturating_sub(1))?;

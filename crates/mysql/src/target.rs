@@ -18,6 +18,7 @@ use crate::quote::{ident, qualified, requalify};
 use crate::reader::{Readable, SegmentReader};
 use crate::replaced;
 use crate::scratch::{DRILL, Scratch};
+use crate::scripts;
 use crate::swap::Exchange;
 use crate::{segments, source};
 use async_trait::async_trait;
@@ -51,6 +52,7 @@ impl MysqlTarget {
         let missing = || Error::new(Kind::Data, format!("the backup has no document {CATALOG}"));
         let catalog = Catalog::parse(&Document::find(documents, CATALOG).ok_or_else(missing)?.bytes)?;
         preflight::refuse_what_is_not_done(&endpoint, &options)?;
+        scripts::refuse(&options.before_publish, &[endpoint.database(), &catalog.database.name])?;
         let mut session = connect(&endpoint, Purpose::Write).await?;
         refuse_read_only(&mut session, &endpoint).await?;
         let drill = options.mode == Some(Mode::Drill);
@@ -102,7 +104,7 @@ async fn make_tables(session: &mut Session, catalog: &Catalog, to: &str) -> Resu
         }
     }
     for table in &catalog.tables {
-        let statement = requalify(&with_reference_systems(table, &session.server), from, to, &is_object);
+        let statement = requalify(&with_reference_systems(table, session.server.product), from, to, &is_object);
         let made = session.run_bytes(&statement).await;
         made.map_err(from_mysql(format!("make the table {}", table.name)))?;
     }
@@ -150,9 +152,9 @@ async fn take_defaults_of(session: &mut Session, catalog: &Catalog) -> Result<()
 }
 
 /// The table's statement, with what MariaDB does not say in it: the reference systems of geometries.
-fn with_reference_systems(table: &Table, server: &Server) -> Vec<u8> {
+pub(crate) fn with_reference_systems(table: &Table, product: Product) -> Vec<u8> {
     let mut create = table.create.0.clone();
-    for column in table.columns.iter().filter(|_| server.is_mariadb()) {
+    for column in table.columns.iter().filter(|_| product == Product::Mariadb) {
         let Some(srid) = column.srid else { continue };
         let line = format!("\n  {} ", ident(&column.name)).into_bytes();
         let Some(at) = create.windows(line.len()).position(|words| words == line) else { continue };
@@ -294,12 +296,7 @@ impl Target for MysqlTarget {
     }
 
     async fn before_publish(&mut self) -> Result<Vec<String>, Error> {
-        let session = &mut *self.session.lock().await;
-        for script in &self.options.before_publish {
-            session.enter(&self.scratch.name).await?;
-            session.run(&format!("run {}", script.name), &script.text).await?;
-        }
-        Ok(Vec::new())
+        scripts::run(&self.endpoint, &self.scratch.name, &self.options.before_publish).await
     }
 
     async fn publish(&mut self, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {

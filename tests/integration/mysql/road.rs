@@ -9,11 +9,11 @@ use testkit::servers::{Flavour, TestSchema, own_mysql};
 const OWN_TESTS: [&str; 3] =
     ["a view that is broken", "documents with types that JSON has not", "an enum member that SHOW CREATE does not say"];
 
-fn pieces(flavour: Flavour) -> Vec<Piece> {
+pub fn pieces(flavour: Flavour) -> Vec<Piece> {
     fixture(flavour).into_iter().filter(|piece| !OWN_TESTS.contains(&piece.name)).collect()
 }
 
-async fn odd(db: &TestSchema, pieces: &[Piece]) {
+pub async fn odd(db: &TestSchema, pieces: &[Piece]) {
     let mut conn = db.connection().await;
     make(&mut conn, db.name(), pieces).await;
 }

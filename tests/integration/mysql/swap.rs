@@ -156,3 +156,53 @@ async fn a_table_in_use_makes_the_exchange_wait(flavour: Flavour) {
     live.exec(&format!("drop database {aside}")).await;
 }
 on_each_server!(a_table_in_use_makes_the_exchange_wait);
+
+/// A restore that runs these scripts first.
+fn with(place: &Place, live: &TestSchema, scripts: &[(&str, &str)]) -> testkit::Job {
+    let folder = place.folder.path();
+    let mut arguments: Vec<String> = ["restore", "--from", "app", "--output", "json"].map(str::to_owned).to_vec();
+    for (name, text) in scripts {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        arguments.extend(["--before-swap".to_owned(), path.display().to_string()]);
+    }
+    let job = testkit::Job::new(arguments).env("LONGSHORE_REPO", &place.repo);
+    job.env("LONGSHORE_TARGET", live.url()).sees(folder)
+}
+
+/// What scripts change is there from the first moment, and what would be lost on the way is refused.
+async fn data_is_disarmed_before_it_gets_its_name(flavour: Flavour) {
+    let server = server!(flavour);
+    let (db, live) = (server.database().await, server.database().await);
+    run_all(&db, NEW).await;
+    run_all(&live, OLD).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    marked(&live, &place, "staging").await;
+    let there = everything(&server, live.name()).await;
+    let elsewhere = format!("update {}.parents set name = 'oops'", live.name());
+    for (text, code, says) in [
+        ("select 1;\nupdate nothing_there set x = 1", 78, "2.sql, statement 2"),
+        ("select 1;\nsource other.sql", 78, "2.sql, line 2: source"),
+        (&elsewhere, 78, "is named before a dot"),
+        ("create table another (id int)", 78, "table another was made"),
+        ("drop event e", 78, "event e was dropped"),
+        ("update children set parent = 99", 78, "2.sql, statement 1"),
+    ] {
+        let job = with(&place, &live, &[("1.sql", "update parents set name = 'half'"), ("2.sql", text)]);
+        assert_failed(job.run().await, code, says);
+        assert_same(&there, &everything(&server, live.name()).await);
+        assert_eq!(schemas_like(&live, &format!("{}__", live.name())).await, Vec::<String>::new());
+    }
+    let first = "update parents set name = 'half';\nalter table children add column tidied int;";
+    let second = "/* after the first */ update parents set name = 'disarmed' where name = 'half'";
+    let restored = with(&place, &live, &[("1.sql", first), ("2.sql", second)]).run().await.success().json();
+    let notes = restored["notes"].to_string();
+    assert!(notes.contains("1.sql: 2 statements") && notes.contains("2.sql: 1 statement"), "{notes}");
+    assert_eq!(live.one("select name from parents").await, "disarmed");
+    assert_eq!(live.one("select count(*) from children where tidied is null").await, "2");
+    for aside in schemas_like(&live, &format!("{}__", live.name())).await {
+        live.exec(&format!("drop database {aside}")).await;
+    }
+}
+on_each_server!(data_is_disarmed_before_it_gets_its_name);

@@ -9,6 +9,7 @@ mod schema;
 pub use schema::{TestSchema, try_connect};
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -246,6 +247,20 @@ impl MysqlServer {
     /// The command's standard error.
     pub fn exec_as_root(&self, command: &[&str]) -> Result<String, String> {
         self.container.exec("root", command)
+    }
+
+    /// Runs a POSIX shell with the vendor's client in a container that shares this server's network, and nothing else: `folder` is its `/export`, not to be
+    /// written to. Gives what it said; MySQL 5.6 has no client of its own and gets MariaDB's.
+    ///
+    /// # Errors
+    /// The shell's standard error.
+    pub fn shell_with_client(&self, folder: &Path, arguments: &[&str]) -> Result<String, String> {
+        let client = if self.flavour == Flavour::MySql5 { Flavour::MariaDb10 } else { self.flavour };
+        let (name, tag) = client.image();
+        let (image, network) = (format!("{name}:{tag}"), format!("container:{}", self.container_id));
+        let volume = format!("{}:/export:ro", folder.display());
+        let options = ["run", "--rm", "--network", &network, "--volume", &volume, "--entrypoint", "sh", &image];
+        docker::run(&[&options, arguments].concat())
     }
 
     fn docker(&self, command: &[&str]) {

@@ -1,0 +1,145 @@
+//! Scripts: SQL of the operator's own, run in the proven schema before anybody sees it under its name.
+//!
+//! Owns running them: one after the other, each in a session of its own that has the server's own settings. Promises that the first error ends the restore and names file and statement;
+//! and that nothing a script did is lost on the way to the name, because what would be is refused: tables made or dropped, and changes of programs, which are made again from the backup. Refuses, before anything is made, what only
+//! the vendor's client understands, and names that are qualified by the database, which would reach the live one.
+
+use crate::catalog::{Moment, Protocol};
+use crate::connection::{Purpose, connect};
+use crate::endpoint::Endpoint;
+use crate::failure::map;
+use crate::quote::{name_in, next_token};
+use crate::schema;
+use crate::unchanged;
+use engine::{Error, Kind, Script};
+use mysql_async::prelude::Queryable;
+
+/// Words that begin a line of the client's, or that leave the schema.
+const COMMANDS: [&str; 3] = ["delimiter", "source", "use"];
+
+/// Fails for scripts that cannot be meant for the server, or that name one of these databases.
+pub(crate) fn refuse(scripts: &[Script], databases: &[&str]) -> Result<(), Error> {
+    for script in scripts {
+        let wrong = |at: usize, what: String| {
+            let line = script.text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+            Error::new(Kind::Config, format!("{}, line {line}: {what}", script.name))
+        };
+        for (at, word) in first_words(&script.text) {
+            if COMMANDS.contains(&word.to_ascii_lowercase().as_str()) || word.starts_with('\\') {
+                let what = format!("{word} is a command of the client, or leaves the database");
+                return Err(wrong(at, what).hint("write plain SQL; nothing was changed"));
+            }
+        }
+        if let Some((at, name)) = qualified(&script.text, databases) {
+            return Err(wrong(at, format!("{name} is named before a dot"))
+                .hint("leave the database's name out: statements are run in the copy, before it has that name; nothing was changed"));
+        }
+    }
+    Ok(())
+}
+
+/// Where each line begins, and its first word.
+fn first_words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.split_inclusive('\n').scan(0, |at, line| {
+        let begun = *at;
+        *at += line.len();
+        Some((begun, line.split(|c: char| c.is_whitespace() || c == ';').find(|word| !word.is_empty())?))
+    })
+}
+
+/// The first place where one of these names stands before a dot. Comments and strings do not count.
+fn qualified<'a>(text: &str, names: &[&'a str]) -> Option<(usize, &'a str)> {
+    let (mut rest, mut last) = (text.as_bytes(), b' ');
+    while !rest.is_empty() {
+        let end = |mark: &[u8]| rest.windows(mark.len()).position(|piece| piece == mark).map(|at| at + mark.len());
+        let skipped = match rest {
+            [b'#', ..] | [b'-', b'-', b' ' | b'\t' | b'\n' | b'\r', ..] => end(b"\n").or(Some(rest.len())),
+            [b'/', b'*', other, ..] if *other != b'!' => end(b"*/").or(Some(rest.len())),
+            _ => None,
+        };
+        if let Some(skipped) = skipped {
+            rest = rest.get(skipped..).unwrap_or_default();
+            continue;
+        }
+        let (token, after) = next_token(rest)?;
+        let name = name_in(token);
+        let found = name.and_then(|name| names.iter().find(|known| known.as_bytes().eq_ignore_ascii_case(&name)));
+        if let Some(known) = found.filter(|_| last != b'.' && after.first() == Some(&b'.')) {
+            return Some((text.len() - rest.len(), known));
+        }
+        last = token.last().copied().unwrap_or(b' ');
+        rest = after;
+    }
+    None
+}
+
+/// Runs the scripts in order. Returns a note for each.
+pub(crate) async fn run(endpoint: &Endpoint, schema: &str, scripts: &[Script]) -> Result<Vec<String>, Error> {
+    let moment = || Moment { protocol: Protocol::GlobalLock, binlog: None, gtid: None, server_id: None };
+    let mut notes = Vec::with_capacity(scripts.len());
+    for script in scripts {
+        let mut look = connect(endpoint, Purpose::Look).await?;
+        let before = schema::read(&mut look, schema, moment()).await?;
+        let statements = run_one(endpoint, schema, script).await?;
+        let after = schema::read(&mut look, schema, moment()).await?;
+        if let Some(change) = unchanged::lost_by_moving(&before, &after) {
+            let what =
+                format!("{}: {change}, which does not come with the tables when they get their name", script.name);
+            return Err(Error::new(Kind::Config, what).hint(
+                "change rows and columns here; views, routines, triggers, events and further tables after the restore; the target is as it was",
+            ));
+        }
+        let plural = if statements == 1 { "" } else { "s" };
+        notes.push(format!("{}: {statements} statement{plural} run before the database got its name", script.name));
+    }
+    Ok(notes)
+}
+
+async fn run_one(endpoint: &Endpoint, schema: &str, script: &Script) -> Result<usize, Error> {
+    let mut session = connect(endpoint, Purpose::Write).await?;
+    session.enter(schema).await?;
+    let own = "SET sql_mode = DEFAULT, time_zone = DEFAULT, foreign_key_checks = 1, unique_checks = 1";
+    session.run("prepare a session", own).await?;
+    let mut done = 0;
+    let failed = |done: usize, error: &mysql_async::Error| {
+        map(&format!("{}, statement {}", script.name, done + 1), error).hint("the target is as it was")
+    };
+    let mut answers = session.conn.query_iter(script.text.as_str()).await.map_err(|error| failed(done, &error))?;
+    loop {
+        answers.for_each(drop).await.map_err(|error| failed(done, &error))?;
+        done += 1;
+        if answers.is_empty() {
+            return Ok(done);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn said(text: &str) -> Option<String> {
+        let script = Script { name: "d.sql".to_owned(), text: text.to_owned() };
+        refuse(&[script], &["shop", "it's"]).err().map(|error| error.what)
+    }
+
+    #[test]
+    fn what_reaches_elsewhere_is_refused_by_line() {
+        for text in [
+            "update users set mail = concat(id, '@shop.example')",
+            "-- shop.users it's\n# shop.users\n/* shop.x */ delete from sessions",
+            "select users.shop, x.shop.y from users",
+            "update t set v = 'use shop.t'",
+            "",
+        ] {
+            assert_eq!(said(text), None, "{text}");
+        }
+        assert!(said("select 1;\nupdate shop.users set x = 1").unwrap().contains("d.sql, line 2: shop"));
+        assert!(said("delete from `SHOP`.users").unwrap().contains("shop is named"));
+        assert!(said("delete /*! from `it's`.users */").unwrap().contains("it's"));
+        assert!(said("select 1;\n  USE other;").unwrap().contains("line 2: USE"));
+        assert!(said("delimiter //").unwrap().contains("delimiter"));
+        assert!(said("\\. other.sql").unwrap().contains("command"));
+    }
+}
