@@ -41,8 +41,8 @@ mod tests {
         for text in ["", "plain", "a b/c:d@e%f?g#h", "\u{1F600}\u{e9}\n"] {
             assert_eq!(decode(&encode(text)).as_deref(), Ok(text));
         }
-        for wrong in ["%", "%1", "%zz", "a%e9"] {
-            assert!(decode(wrong).is_err_and(|said| !said.contains(wrong)), "{wrong}");
+        for wrong in ["secret%", "secret%1", "secret%zz", "secret%e9"] {
+            assert!(decode(wrong).is_err_and(|said| !said.contains("secret")), "{wrong}");
         }
     }
 }

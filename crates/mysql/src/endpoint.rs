@@ -4,7 +4,7 @@
 //! `Debug` nor any error shows the password. Refuses parameters it does not know, by name, because one that is ignored is
 //! one that is believed.
 
-use engine::address::decode;
+use engine::address::{decode, encode};
 use engine::{Error, Kind};
 use mysql_async::{Opts, OptsBuilder, SslOpts};
 use std::fmt;
@@ -119,12 +119,8 @@ impl Endpoint {
 
     /// The URL without its password, for commands that an error proposes.
     pub(crate) fn url(&self) -> String {
-        let part = |text: &str| -> String {
-            let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~".contains(&c);
-            text.bytes().map(|c| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") }).collect()
-        };
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        format!("mysql://{}@{host}:{}/{}", part(&self.user), self.port, part(&self.database))
+        format!("mysql://{}@{host}:{}/{}", encode(&self.user), self.port, encode(&self.database))
     }
 
     /// The schema's name.

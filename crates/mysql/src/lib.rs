@@ -13,6 +13,7 @@ mod engines;
 mod export;
 mod export_script;
 mod failure;
+mod filter;
 mod guard;
 mod insert;
 mod loader;
@@ -37,6 +38,7 @@ mod target;
 mod text;
 mod tsv;
 mod unchanged;
+mod views;
 
 pub use doctor::{examine_source, examine_target, is_empty};
 pub use endpoint::Endpoint;

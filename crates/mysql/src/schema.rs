@@ -13,6 +13,7 @@ use crate::quote::{ident, literal, qualified};
 use crate::replaced;
 use crate::scratch;
 use crate::text::Text;
+use crate::views;
 use engine::{Error, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +43,7 @@ pub(crate) async fn read(session: &mut Session, schema: &str, moment: Moment) ->
             _ => {}
         }
     }
+    catalog.views = views::in_order(catalog.views);
     Ok(catalog)
 }
 
@@ -61,6 +63,7 @@ pub(crate) async fn database(session: &mut Session, schema: &str) -> Result<Data
 }
 
 /// A table, view or sequence of the server's list.
+#[derive(Debug, Clone)]
 pub(crate) struct Listed {
     pub name: String,
     pub kind: String,

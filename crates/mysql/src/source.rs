@@ -2,11 +2,13 @@
 //!
 //! Owns the order of a backup's reading side: connect; may everything be seen?; list; bring all sessions to one moment; read the catalog; cut segments.
 //! And at the end: sessions and locks are still there, the catalog is what it was, counts agree. Only then is the
-//! catalog handed over. Refuses what this version does not do for these servers yet, by name: parts, accounts.
+//! catalog handed over. Refuses what this version does not do for these servers yet, by name: accounts.
 
 use crate::catalog::{CATALOG, Catalog, Table};
 use crate::connection::{Product, Purpose, Session, connect};
 use crate::endpoint::Endpoint;
+use crate::engines;
+use crate::filter::Rules;
 use crate::locks;
 use crate::privileges::{self, Grants};
 use crate::quote::ident;
@@ -41,19 +43,21 @@ pub struct MysqlSource {
     /// Holds locks on tables without transactions.
     keeper: Option<Arc<Mutex<Session>>>,
     cross_count: bool,
+    rules: Rules,
 }
 
 impl MysqlSource {
     /// Connects, takes the snapshot and plans.
     pub async fn open(endpoint: Endpoint, options: &SourceOptions) -> Result<Self, Error> {
         refuse_what_is_not_done(&endpoint, options)?;
+        let rules = Rules::parse(&options.filter, endpoint.database())?;
         let mut leader = connect(&endpoint, Purpose::Look).await?;
         schema::database(&mut leader, endpoint.database()).await?;
         let grants = privileges::assert_sees_all(&mut leader, &endpoint).await?;
         let mut tries = 0;
-        let (taken, catalog, without) = loop {
+        let (taken, catalog, notes) = loop {
             tries += 1;
-            match begin(&endpoint, &mut leader, &grants, options).await {
+            match begin(&endpoint, &mut leader, &grants, &rules, options).await {
                 Err(error) if error.kind == Kind::Changed && tries < TRIES => {
                     tracing::info!(reason = %error, "starting over");
                     leader = connect(&endpoint, Purpose::Look).await?;
@@ -67,7 +71,8 @@ impl MysqlSource {
         let (segments, boundaries) =
             segments::cut_all(&mut witness, endpoint.database(), &catalog.tables, &options.boundaries, true).await?;
         let plan = Plan { streams: streams(&catalog), segments: sorted(segments), boundaries };
-        let about = about(&endpoint, &catalog, &without, witness.keeps_definitions);
+        let filter = options.filter.clone();
+        let about = About { filter, ..about(&endpoint, &catalog, notes, witness.keeps_definitions) };
         let readable = Readable { schema: endpoint.database().to_owned(), tables: catalog.tables_by_stream() };
         Ok(Self {
             about,
@@ -78,6 +83,7 @@ impl MysqlSource {
             witness: Mutex::new(witness),
             keeper: taken.keeper.map(kept_alive),
             cross_count: options.cross_count,
+            rules,
             endpoint,
         })
     }
@@ -156,7 +162,8 @@ impl Source for MysqlSource {
             self.count_again(rows).await.map_err(unchanged::explain)?;
         }
         let mut fresh = connect(&self.endpoint, Purpose::Look).await?;
-        let now = schema::read(&mut fresh, self.endpoint.database(), self.catalog.moment.clone()).await?;
+        let mut now = schema::read(&mut fresh, self.endpoint.database(), self.catalog.moment.clone()).await?;
+        self.rules.apply(&mut now);
         unchanged::assert_same(&self.catalog, &now)?;
         self.assert_alive().await?;
         let bytes = serde_json::to_vec(&self.catalog)
@@ -165,30 +172,41 @@ impl Source for MysqlSource {
     }
 }
 
+/// What is known of a snapshot besides the catalog.
+struct Notes {
+    part: Vec<String>,
+    /// Tables that stayed locked.
+    without_transactions: Vec<String>,
+}
+
 /// One try: list, snapshot, catalog; and the list is still the catalog's.
 async fn begin(
     endpoint: &Endpoint,
     leader: &mut Session,
     grants: &Grants,
+    rules: &Rules,
     options: &SourceOptions,
-) -> Result<(snapshot::Snapshot, Catalog, Vec<String>), Error> {
+) -> Result<(snapshot::Snapshot, Catalog, Notes), Error> {
     let listed = schema::list(leader, endpoint.database()).await?;
+    rules.assert_meant(&listed)?;
+    let read = rules.read(&listed);
     let wanted = Wanted {
         endpoint,
         grants,
-        tables: &listed,
+        tables: &read,
         sessions: options.workers.max(1) + 1,
         lock_timeout: Duration::from_secs(options.lock_timeout_seconds),
     };
     let taken = snapshot::take(leader, &wanted).await?;
-    let catalog = schema::read(leader, endpoint.database(), taken.moment.clone()).await?;
+    let mut catalog = schema::read(leader, endpoint.database(), taken.moment.clone()).await?;
     let of = |all: &[Listed]| {
         all.iter().map(|row| (row.name.clone(), row.kind.clone(), row.engine.clone())).collect::<Vec<_>>()
     };
     if of(&listed) != of(&schema::list(leader, endpoint.database()).await?) {
         return Err(unchanged::changed("tables were made or dropped"));
     }
-    Ok((taken, catalog, wanted.without_transactions()))
+    let part = rules.apply(&mut catalog);
+    Ok((taken, catalog, Notes { part, without_transactions: wanted.without_transactions() }))
 }
 
 fn refuse_what_is_not_done(endpoint: &Endpoint, options: &SourceOptions) -> Result<(), Error> {
@@ -198,17 +216,14 @@ fn refuse_what_is_not_done(endpoint: &Endpoint, options: &SourceOptions) -> Resu
         let what = format!("{endpoint} is the server's own database, which comes with another server by itself");
         return Err(Error::new(Kind::Config, what).hint("back up databases of applications"));
     }
-    if !options.filter.is_empty() {
-        return refused("a backup of a part");
-    }
     if options.globals != GlobalsWanted::No {
         return refused("accounts beside a backup");
     }
     Ok(())
 }
 
-fn about(endpoint: &Endpoint, catalog: &Catalog, without: &[String], keeps_definitions: bool) -> About {
-    let mut notes = Vec::new();
+fn about(endpoint: &Endpoint, catalog: &Catalog, known: Notes, keeps_definitions: bool) -> About {
+    let (without, mut notes) = (known.without_transactions, known.part);
     if keeps_definitions && catalog.product == Product::Mariadb {
         notes.push("whoever changed a table waited for the backup: the user may not set sql_log_bin (GRANT BINLOG ADMIN ON *.*)".to_owned());
     }
@@ -228,13 +243,13 @@ fn about(endpoint: &Endpoint, catalog: &Catalog, without: &[String], keeps_defin
         notes.push(format!(
             "{} without transactions stayed locked against writes until the backup ended: {}",
             if without.len() == 1 { "a table".to_owned() } else { format!("{} tables", without.len()) },
-            named(without)
+            named(&without)
         ));
     }
     let empty: Vec<String> = catalog
         .tables
         .iter()
-        .filter(|table| !table.has_rows)
+        .filter(|table| !engines::has_rows(&table.engine))
         .map(|table| format!("{} ({})", table.stream(), table.engine))
         .collect();
     if !empty.is_empty() {

@@ -10,10 +10,9 @@
 use crate::catalog::{Special, Table};
 use crate::failure::from_postgres;
 use crate::lacking;
-use crate::pattern::Pattern;
 use crate::quote::{ident, listed, qualified, shown};
 use crate::tables::{DECLARED, TableKey, USERS_OWN, list_tables};
-use engine::{Error, Filter, Kind};
+use engine::{Error, Filter, Kind, Pattern};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
 

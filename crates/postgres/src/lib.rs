@@ -5,7 +5,7 @@
 //! naming the object. Refuses to keep rows: they pass through.
 //!
 //! The reading side is `source` (and `snapshot`, `tables`, `catalog`, `needs`, `privileges`, `unsupported`, `segments`, `reader`, `dump`,
-//! `globals`, for parts of a database `filter`, `pattern`, `lacking`); the writing side is `target` (and `preflight`, `roles`,
+//! `globals`, for parts of a database `filter`, `lacking`); the writing side is `target` (and `preflight`, `roles`,
 //! `ownership`, `database`, `archive`, `loader`, `scratch`, `scripts`), for parts `part` and `part_entries`; who may be replaced
 //! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`; restores that nobody is to use in `drill`. A backup as plain files, without any
 //! server, is `export` (and `export_sql`, `export_script`). What a job would meet is told by `doctor`, in the jobs' own checks.
@@ -41,7 +41,6 @@ mod part_entries;
 mod part_script;
 mod passes;
 mod paths;
-mod pattern;
 mod pooler;
 mod preflight;
 mod privileges;

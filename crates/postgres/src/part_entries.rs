@@ -5,10 +5,9 @@
 //! another table never comes along, that foreign keys to tables which are not asked for are kept apart, and that what must be
 //! in the target already is named. Refuses nothing: it is a choice, the restore looks at the target.
 
-use crate::pattern::Pattern;
 use crate::quote::shown;
 use crate::toc::{Contents, Entry, Section};
-use engine::{Error, Filter, Kind};
+use engine::{Error, Filter, Kind, Pattern};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Schemas and names.

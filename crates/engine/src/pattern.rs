@@ -5,7 +5,7 @@
 //! twice. Case counts. Promises that a pattern which cannot be meant is an error that repeats it. Refuses to look names
 //! up: who has the catalog asks whether a name matches.
 
-use engine::{Error, Kind};
+use crate::{Error, Kind};
 use std::fmt;
 
 /// Most patterns of one filter: each is looked at for each table.
@@ -13,7 +13,7 @@ const MOST_PATTERNS: usize = 1000;
 
 /// A pattern, as text and taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     text: String,
     /// Any schema, when none is named.
     schema: Option<Glob>,
@@ -31,6 +31,9 @@ enum Token {
 
 impl Pattern {
     /// A schema's.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] for a pattern that cannot be meant.
     pub fn schema(text: &str) -> Result<Self, Error> {
         match <[Glob; 1]>::try_from(parts(text)?) {
             Ok([name]) => Ok(Self { text: text.to_owned(), schema: None, name }),
@@ -39,6 +42,9 @@ impl Pattern {
     }
 
     /// A table's, with its schema or without.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] for a pattern that cannot be meant.
     pub fn table(text: &str) -> Result<Self, Error> {
         let mut parts = parts(text)?;
         let name = parts.pop().unwrap_or_default();
@@ -50,6 +56,9 @@ impl Pattern {
     }
 
     /// Many patterns, each read by `one`.
+    ///
+    /// # Errors
+    /// Those of `one`, and [`Kind::Config`] for too many.
     pub fn all(texts: &[String], one: impl Fn(&str) -> Result<Self, Error>) -> Result<Vec<Self>, Error> {
         if texts.len() > MOST_PATTERNS {
             let what = format!("a filter has {} patterns; {MOST_PATTERNS} are the most", texts.len());
@@ -59,11 +68,13 @@ impl Pattern {
     }
 
     /// Whether it is a schema's.
+    #[must_use]
     pub fn is_schema(&self, name: &str) -> bool {
         matches(&self.name, name)
     }
 
     /// Whether it is a table's.
+    #[must_use]
     pub fn is_table(&self, schema: &str, name: &str) -> bool {
         self.schema.as_ref().is_none_or(|glob| matches(glob, schema)) && matches(&self.name, name)
     }

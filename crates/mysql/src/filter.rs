@@ -1,0 +1,221 @@
+//! Filters: which tables of a schema are backed up.
+//!
+//! Owns turning patterns into names and a catalog into that of a part. A part by inclusion holds tables, their triggers, and the sequences and views among what was named; a part by exclusion holds
+//! everything else. Promises that a pattern which matches nothing is an error, that views which read from what is left out are left out by name, that only what is read is locked, and that
+//! foreign keys to what is left out are named. Refuses schemas: a database has none here.
+
+use crate::catalog::{Catalog, Program};
+use crate::quote::{ident, name_in, next_token};
+use crate::schema::Listed;
+use crate::source::named;
+use crate::views::names_any;
+use engine::{Error, Filter, Kind, Pattern};
+use std::collections::BTreeSet;
+
+/// A filter, taken apart.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    database: String,
+    include: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+    exclude_data: Vec<Pattern>,
+    told: String,
+}
+
+impl Rules {
+    /// Reads a filter for this database.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] for a pattern that cannot be meant, and for schemas.
+    pub fn parse(filter: &Filter, database: &str) -> Result<Self, Error> {
+        if !filter.include_schemas.is_empty() || !filter.exclude_schemas.is_empty() {
+            let what = "a database of MySQL or MariaDB has no schemas to choose from";
+            return Err(Error::new(Kind::Config, what).hint("name tables; nothing was stored"));
+        }
+        Ok(Self {
+            database: database.to_owned(),
+            include: Pattern::all(&filter.include_tables, Pattern::table)?,
+            exclude: Pattern::all(&filter.exclude_tables, Pattern::table)?,
+            exclude_data: Pattern::all(&filter.exclude_table_data, Pattern::table)?,
+            told: filter.to_string(),
+        })
+    }
+
+    fn is_whole(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty() && self.exclude_data.is_empty()
+    }
+
+    fn is_in(&self, patterns: &[Pattern], name: &str) -> bool {
+        patterns.iter().any(|pattern| pattern.is_table(&self.database, name))
+    }
+
+    /// Whether a table, view or sequence is part of it.
+    pub fn keeps(&self, name: &str) -> bool {
+        (self.include.is_empty() || self.is_in(&self.include, name)) && !self.is_in(&self.exclude, name)
+    }
+
+    /// The tables to hold still and to read.
+    pub fn read(&self, listed: &[Listed]) -> Vec<Listed> {
+        let read = |row: &&Listed| self.keeps(&row.name) && !self.is_in(&self.exclude_data, &row.name);
+        listed.iter().filter(read).cloned().collect()
+    }
+
+    /// Fails when a pattern matches nothing, or nothing is left.
+    pub fn assert_meant(&self, listed: &[Listed]) -> Result<(), Error> {
+        let all = [
+            ("include-table", &self.include),
+            ("exclude-table", &self.exclude),
+            ("exclude-table-data", &self.exclude_data),
+        ];
+        for (option, patterns) in all {
+            let lost = |pattern: &&Pattern| !listed.iter().any(|row| pattern.is_table(&self.database, &row.name));
+            if let Some(pattern) = patterns.iter().find(lost) {
+                return Err(Error::new(
+                    Kind::Config,
+                    format!("--{option} {pattern} matches no table of {}", self.database),
+                )
+                .hint("names are written as they are in the catalog, case counts; nothing was stored"));
+            }
+        }
+        if !self.is_whole() && !listed.iter().any(|row| self.keeps(&row.name)) {
+            return Err(Error::new(Kind::Config, "the filter leaves nothing to back up").hint("nothing was stored"));
+        }
+        Ok(())
+    }
+
+    /// Leaves out of a catalog what is not part of it. Returns what the operator should know.
+    pub fn apply(&self, catalog: &mut Catalog) -> Vec<String> {
+        if self.is_whole() {
+            return Vec::new();
+        }
+        let names = |catalog: &Catalog| -> BTreeSet<String> {
+            let tables = catalog.tables.iter().map(|table| table.name.clone());
+            let sequences = catalog.sequences.iter().map(|sequence| sequence.name.clone());
+            tables.chain(sequences).chain(catalog.views.iter().map(|view| view.name.clone())).collect()
+        };
+        let mut gone: BTreeSet<String> = names(catalog).into_iter().filter(|name| !self.keeps(name)).collect();
+        let needed = sequences_of(catalog, &gone);
+        gone.retain(|name| !needed.contains(name));
+        let mut blind = Vec::new();
+        while let Some(view) = catalog
+            .views
+            .iter()
+            .find(|view| !gone.contains(&view.name) && names_any(view, &gone))
+            .map(|v| v.name.clone())
+        {
+            blind.push(ident(&view));
+            gone.insert(view);
+        }
+        catalog.tables.retain(|table| !gone.contains(&table.name));
+        catalog.sequences.retain(|sequence| !gone.contains(&sequence.name));
+        catalog.views.retain(|view| !gone.contains(&view.name));
+        catalog.triggers.retain(|trigger| !table_of(trigger).is_some_and(|table| gone.contains(&table)));
+        if !self.include.is_empty() {
+            catalog.routines.clear();
+            catalog.events.clear();
+        }
+        for table in &mut catalog.tables {
+            table.has_rows &= !self.is_in(&self.exclude_data, &table.name);
+        }
+        self.notes(catalog, &blind, &gone)
+    }
+
+    fn notes(&self, catalog: &Catalog, blind: &[String], gone: &BTreeSet<String>) -> Vec<String> {
+        let mut notes = vec![format!("a part of the database: {}", self.told)];
+        if !blind.is_empty() {
+            notes.push(format!("left out: views that read from what is left out: {}", named(blind)));
+        }
+        let keys: Vec<String> = catalog
+            .tables
+            .iter()
+            .flat_map(|table| parents(&table.create.0).into_iter().map(move |parent| (table, parent)))
+            .filter(|(_, parent)| gone.contains(parent))
+            .map(|(table, parent)| format!("{} to {}", ident(&table.name), ident(&parent)))
+            .collect();
+        if !keys.is_empty() {
+            notes.push(format!("foreign keys refer to tables that are left out: {}", named(&keys)));
+        }
+        notes
+    }
+}
+
+/// Sequences among these that the defaults of tables ask which are kept.
+fn sequences_of(catalog: &Catalog, gone: &BTreeSet<String>) -> BTreeSet<String> {
+    let kept = catalog.tables.iter().filter(|table| !gone.contains(&table.name));
+    let asked: Vec<String> = kept.flat_map(|table| after_word(&table.create.0, b"nextval(")).collect();
+    let sequences = catalog.sequences.iter().map(|sequence| sequence.name.clone());
+    sequences.filter(|name| gone.contains(name) && asked.contains(name)).collect()
+}
+
+/// The tables that a table's foreign keys refer to in its own schema.
+fn parents(create: &[u8]) -> Vec<String> {
+    after_word(create, b" REFERENCES ")
+}
+
+/// The names that follow a word; the last part of each.
+fn after_word(text: &[u8], word: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    for at in 0..text.len() {
+        let Some(mut rest) = text.get(at..).and_then(|rest| rest.strip_prefix(word)) else { continue };
+        let mut last = None;
+        while let Some((token, after)) = next_token(rest) {
+            let Some(name) = name_in(token) else { break };
+            last = Some(String::from_utf8_lossy(&name).into_owned());
+            match after.strip_prefix(b".") {
+                Some(more) => rest = more,
+                None => break,
+            }
+        }
+        names.extend(last);
+    }
+    names
+}
+
+/// The table that a trigger is of: the name before FOR EACH ROW.
+fn table_of(trigger: &Program) -> Option<String> {
+    let (mut rest, mut last) = (trigger.create.0.as_slice(), None);
+    while let Some((token, after)) = next_token(rest) {
+        if let Some(name) = name_in(token) {
+            if token.eq_ignore_ascii_case(b"for") && last.is_some() {
+                return last;
+            }
+            last = Some(String::from_utf8_lossy(&name).into_owned());
+        }
+        rest = after;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Text;
+
+    #[test]
+    fn names_are_found_where_they_stand() {
+        let create = b"CREATE TABLE `c` (\n CONSTRAINT `k` FOREIGN KEY (`a`) REFERENCES `p 1` (`id`),\n KEY x REFERENCES `other`.`p2` (`id`))";
+        assert_eq!(parents(create), ["p 1", "p2"]);
+        assert_eq!(after_word(b"`id` bigint DEFAULT nextval(`app`.`s`)", b"nextval("), ["s"]);
+        let trigger = |text: &str| Program {
+            kind: crate::catalog::ProgramKind::Trigger,
+            name: "for".to_owned(),
+            create: Text(text.as_bytes().to_vec()),
+            sql_mode: String::new(),
+            charset: String::new(),
+            collation: String::new(),
+            database_collation: String::new(),
+            time_zone: None,
+            comment: None,
+            broken: false,
+        };
+        let of = |text: &str| table_of(&trigger(text));
+        assert_eq!(
+            of("CREATE TRIGGER `for` BEFORE INSERT ON `a`.`x y` FOR EACH ROW SET @a = 1"),
+            Some("x y".to_owned())
+        );
+        assert_eq!(
+            of("CREATE DEFINER=`r`@`%` TRIGGER t AFTER UPDATE ON orders for each row set @b = 2"),
+            Some("orders".to_owned())
+        );
+    }
+}
