@@ -19,6 +19,8 @@ pub(crate) struct Rules {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
     exclude_data: Vec<Pattern>,
+    /// What the operator named tables with.
+    option: &'static str,
     told: String,
 }
 
@@ -30,15 +32,29 @@ impl Rules {
     pub fn parse(filter: &Filter, database: &str) -> Result<Self, Error> {
         if !filter.include_schemas.is_empty() || !filter.exclude_schemas.is_empty() {
             let what = "a database of MySQL or MariaDB has no schemas to choose from";
-            return Err(Error::new(Kind::Config, what).hint("name tables; nothing was stored"));
+            return Err(Error::new(Kind::Config, what).hint("name tables; nothing was done"));
         }
         Ok(Self {
             database: database.to_owned(),
             include: Pattern::all(&filter.include_tables, Pattern::table)?,
             exclude: Pattern::all(&filter.exclude_tables, Pattern::table)?,
             exclude_data: Pattern::all(&filter.exclude_table_data, Pattern::table)?,
+            option: "include-table",
             told: filter.to_string(),
         })
+    }
+
+    /// The part of a backup that is to come back, and what of it: only what was asked for. Returns it with the names that are not in it.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] for patterns that cannot be meant, or match nothing.
+    pub fn part_of(catalog: &Catalog, part: &Filter) -> Result<(Catalog, BTreeSet<String>, Vec<String>), Error> {
+        let rules = Self { option: "only-table", ..Self::parse(part, &catalog.database.name)? };
+        let mut chosen = catalog.clone();
+        rules.assert_meant(&names(catalog))?;
+        let notes = rules.apply(&mut chosen);
+        let gone = names(catalog).difference(&names(&chosen)).cloned().collect();
+        Ok((chosen, gone, notes))
     }
 
     fn is_whole(&self) -> bool {
@@ -61,24 +77,24 @@ impl Rules {
     }
 
     /// Fails when a pattern matches nothing, or nothing is left.
-    pub fn assert_meant(&self, listed: &[Listed]) -> Result<(), Error> {
+    pub fn assert_meant(&self, listed: &BTreeSet<String>) -> Result<(), Error> {
         let all = [
-            ("include-table", &self.include),
+            (self.option, &self.include),
             ("exclude-table", &self.exclude),
             ("exclude-table-data", &self.exclude_data),
         ];
         for (option, patterns) in all {
-            let lost = |pattern: &&Pattern| !listed.iter().any(|row| pattern.is_table(&self.database, &row.name));
+            let lost = |pattern: &&Pattern| !listed.iter().any(|name| pattern.is_table(&self.database, name));
             if let Some(pattern) = patterns.iter().find(lost) {
                 return Err(Error::new(
                     Kind::Config,
                     format!("--{option} {pattern} matches no table of {}", self.database),
                 )
-                .hint("names are written as they are in the catalog, case counts; nothing was stored"));
+                .hint("names are written as they are in the catalog, case counts; nothing was done"));
             }
         }
-        if !self.is_whole() && !listed.iter().any(|row| self.keeps(&row.name)) {
-            return Err(Error::new(Kind::Config, "the filter leaves nothing to back up").hint("nothing was stored"));
+        if !self.is_whole() && !listed.iter().any(|name| self.keeps(name)) {
+            return Err(Error::new(Kind::Config, "the filter leaves nothing").hint("nothing was done"));
         }
         Ok(())
     }
@@ -88,11 +104,6 @@ impl Rules {
         if self.is_whole() {
             return Vec::new();
         }
-        let names = |catalog: &Catalog| -> BTreeSet<String> {
-            let tables = catalog.tables.iter().map(|table| table.name.clone());
-            let sequences = catalog.sequences.iter().map(|sequence| sequence.name.clone());
-            tables.chain(sequences).chain(catalog.views.iter().map(|view| view.name.clone())).collect()
-        };
         let mut gone: BTreeSet<String> = names(catalog).into_iter().filter(|name| !self.keeps(name)).collect();
         let needed = sequences_of(catalog, &gone);
         gone.retain(|name| !needed.contains(name));
@@ -137,6 +148,13 @@ impl Rules {
         }
         notes
     }
+}
+
+/// Everything that has a table's name.
+fn names(catalog: &Catalog) -> BTreeSet<String> {
+    let tables = catalog.tables.iter().map(|table| table.name.clone());
+    let sequences = catalog.sequences.iter().map(|sequence| sequence.name.clone());
+    tables.chain(sequences).chain(catalog.views.iter().map(|view| view.name.clone())).collect()
 }
 
 /// Sequences among these that the defaults of tables ask which are kept.

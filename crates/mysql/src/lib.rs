@@ -20,6 +20,7 @@ mod loader;
 mod locks;
 mod mark;
 mod objects;
+mod part;
 mod preflight;
 mod privileges;
 mod publish;

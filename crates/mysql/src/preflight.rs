@@ -16,9 +16,6 @@ use std::collections::BTreeSet;
 pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptions) -> Result<(), Error> {
     let refused =
         |what: &str| Err(Error::new(Kind::Config, format!("{what}: not for MySQL and MariaDB in this version")));
-    if !options.part.is_empty() {
-        return refused("a restore of a part");
-    }
     if options.role.is_some() || options.create_missing_roles {
         return refused("acting as a role, or making roles");
     }

@@ -1,6 +1,6 @@
 //! Publishing: giving proven tables the target's name.
 //!
-//! Owns the last steps into a target that is absent or empty, and what they have in common with an exchange. Promises that tables appear under the target's name all at once, by one `RENAME TABLE` (atomic, and crash-safe from
+//! Owns the last steps into a target that is absent or empty, or has nothing of a part's names, and what they have in common with an exchange. Promises that tables appear under the target's name all at once, by one `RENAME TABLE` (atomic, and crash-safe from
 //! MySQL 8.0 and MariaDB 10.6.1 on); that what cannot move (views, routines, triggers, events) was made once in the scratch schema before, and is made again
 //! right after; and that when this fails, what was made is taken back, and nothing else is touched. Refuses to begin when somebody filled the target meanwhile.
 
@@ -8,6 +8,7 @@ use crate::catalog::Catalog;
 use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::objects::{self, Place};
+use crate::part::{self, LateKey};
 use crate::preflight::{self, There};
 use crate::quote::{ident, literal, qualified, requalify};
 use crate::schema::plain_word;
@@ -85,11 +86,13 @@ impl Incoming<'_> {
     }
 }
 
-/// What is published into a target that holds nothing.
+/// What is published into a target that holds nothing, or nothing of these names.
 pub(crate) struct Publication<'a> {
     pub incoming: Incoming<'a>,
     /// The target.
     pub endpoint: &'a Endpoint,
+    /// For a part: the foreign keys that wait.
+    pub part: Option<&'a [LateKey]>,
 }
 
 impl Publication<'_> {
@@ -97,19 +100,34 @@ impl Publication<'_> {
     pub async fn run(&self, session: &mut Session) -> Result<Vec<String>, Error> {
         let target = self.endpoint.database();
         let there = preflight::look(session, target).await?;
-        preflight::assert_free(&there, self.endpoint)?;
-        if there == There::Nothing {
-            scratch::create_schema(session, target, &self.incoming.catalog.database).await?;
+        if self.part.is_some() {
+            part::assert_names_free(session, target, self.incoming.catalog).await?;
         } else {
-            self.incoming.take_charset(session, target).await?;
+            preflight::assert_free(&there, self.endpoint)?;
+            self.make_room(session, &there).await?;
         }
         if let Err(error) = self.move_tables(session).await {
             return Err(self.undo(&there, false, error).await);
         }
-        match self.incoming.finish(session, target).await {
+        match self.finish(session).await {
             Ok(notes) => Ok(notes),
             Err(error) => Err(self.undo(&there, true, error).await),
         }
+    }
+
+    async fn make_room(&self, session: &mut Session, there: &There) -> Result<(), Error> {
+        let target = self.endpoint.database();
+        if *there == There::Nothing {
+            return scratch::create_schema(session, target, &self.incoming.catalog.database).await;
+        }
+        self.incoming.take_charset(session, target).await
+    }
+
+    async fn finish(&self, session: &mut Session) -> Result<Vec<String>, Error> {
+        let target = self.endpoint.database();
+        let mut notes = self.incoming.finish(session, target).await?;
+        notes.extend(part::make_keys(session, target, self.part.unwrap_or_default()).await?);
+        Ok(notes)
     }
 
     async fn move_tables(&self, session: &mut Session) -> Result<(), Error> {

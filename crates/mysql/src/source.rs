@@ -188,7 +188,7 @@ async fn begin(
     options: &SourceOptions,
 ) -> Result<(snapshot::Snapshot, Catalog, Notes), Error> {
     let listed = schema::list(leader, endpoint.database()).await?;
-    rules.assert_meant(&listed)?;
+    rules.assert_meant(&listed.iter().map(|row| row.name.clone()).collect())?;
     let read = rules.read(&listed);
     let wanted = Wanted {
         endpoint,

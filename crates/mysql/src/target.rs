@@ -12,6 +12,7 @@ use crate::guard;
 use crate::loader::{self, SegmentLoader};
 use crate::mark::Mark;
 use crate::objects::{self, Place};
+use crate::part::{self, LateKey};
 use crate::preflight::{self, There, modern};
 use crate::publish::{Incoming, Publication};
 use crate::quote::{ident, qualified, requalify};
@@ -25,9 +26,19 @@ use async_trait::async_trait;
 use engine::{
     Build, Conclusion, Document, Error, Kind, Loader, Mode, Reader, Segment, StreamName, Target, TargetOptions,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
+
+/// What comes of what has the target's name.
+enum Way {
+    /// It holds nothing.
+    Free,
+    /// Its place is taken.
+    Swap,
+    /// It stays, and gets tables; with the foreign keys that wait for that.
+    Part(Vec<LateKey>),
+}
 
 /// A schema being restored.
 pub struct MysqlTarget {
@@ -36,8 +47,8 @@ pub struct MysqlTarget {
     catalog: Catalog,
     scratch: Scratch,
     readable: Arc<Readable>,
-    /// Whether the target holds something, whose place is taken.
-    swap: bool,
+    /// What comes of what has the target's name.
+    way: Way,
     /// Whether the server takes `LOAD DATA LOCAL`.
     by_file: bool,
     /// Holds the run's lock, and makes everything that is not loaded.
@@ -57,7 +68,13 @@ impl MysqlTarget {
         refuse_read_only(&mut session, &endpoint).await?;
         let drill = options.mode == Some(Mode::Drill);
         let there = if drill { There::Nothing } else { preflight::look(&mut session, endpoint.database()).await? };
-        let swap = may_swap(&mut session, &there, &endpoint, &catalog, &options).await?;
+        let (way, catalog, notes) = if options.part.is_empty() {
+            let swap = may_swap(&mut session, &there, &endpoint, &catalog, &options).await?;
+            (if swap { Way::Swap } else { Way::Free }, catalog, Vec::new())
+        } else {
+            let part = part::choose(&mut session, &there, &endpoint, &catalog, &options).await?;
+            (Way::Part(part.keys), part.catalog, part.notes)
+        };
         preflight::check(&mut session, &catalog).await?;
         let target = if drill { DRILL } else { endpoint.database() };
         let scratch = Scratch::plan(&mut session, endpoint.clone(), target, &options.run).await?;
@@ -66,12 +83,12 @@ impl MysqlTarget {
         Ok(Self {
             readable: Arc::new(readable),
             session: Mutex::new(session),
-            notes: Vec::new(),
+            notes,
             endpoint,
             options,
             catalog,
             scratch,
-            swap,
+            way,
             by_file,
         })
     }
@@ -224,7 +241,7 @@ impl Target for MysqlTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let session = &mut *self.session.lock().await;
         let mut notes = self.scratch.create(session, &self.catalog.database).await?;
-        if self.swap {
+        if matches!(self.way, Way::Swap) {
             // There is room for one replaced schema, not for many.
             for old in replaced::of(session, self.endpoint.database()).await? {
                 replaced::drop(session, &old.schema).await?;
@@ -242,6 +259,13 @@ impl Target for MysqlTarget {
         make_tables(session, &self.catalog, &self.scratch.name).await?;
         assert_collations(session, &self.catalog, &self.scratch.name).await?;
         Ok(notes)
+    }
+
+    fn streams(&self) -> Option<BTreeSet<StreamName>> {
+        match self.way {
+            Way::Part(_) => Some(self.readable.tables.keys().cloned().collect()),
+            Way::Free | Way::Swap => None,
+        }
     }
 
     fn first(&self) -> Vec<StreamName> {
@@ -311,15 +335,17 @@ impl Target for MysqlTarget {
             catalog: &self.catalog,
             schema: &self.scratch.name,
             no_owner: self.options.no_owner,
-            events_asleep: self.swap,
+            events_asleep: matches!(self.way, Way::Swap),
         };
         let (endpoint, run) = (&self.endpoint, self.options.run.as_str());
         let session = &mut *self.session.lock().await;
-        let (replaced, said) = if self.swap {
-            let (aside, notes) = Exchange { endpoint, run, incoming }.run(session, stop).await?;
-            (Some(aside), notes)
-        } else {
-            (None, Publication { incoming, endpoint }.run(session).await?)
+        let (replaced, said) = match &self.way {
+            Way::Swap => {
+                let (aside, notes) = Exchange { endpoint, run, incoming }.run(session, stop).await?;
+                (Some(aside), notes)
+            }
+            Way::Free => (None, Publication { incoming, endpoint, part: None }.run(session).await?),
+            Way::Part(keys) => (None, Publication { incoming, endpoint, part: Some(keys) }.run(session).await?),
         };
         let mut notes = std::mem::take(&mut self.notes);
         notes.extend(said.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());

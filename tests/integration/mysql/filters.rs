@@ -8,7 +8,7 @@ use testkit::Job;
 use testkit::proxy::{Direction, Tcp};
 use testkit::servers::{Flavour, TestSchema};
 
-const CLINIC: [&str; 13] = [
+pub const CLINIC: [&str; 13] = [
     "create table wards (id int primary key, name varchar(20)) engine=InnoDB",
     "insert into wards values (1, 'one'), (2, 'two'), (3, 'three')",
     "create table patients (id int primary key, ward int, constraint of_ward foreign key (ward) references wards (id)) engine=InnoDB",
@@ -24,7 +24,7 @@ const CLINIC: [&str; 13] = [
     "create event e on schedule every 1 year do select 1",
 ];
 
-async fn clinic(db: &TestSchema) {
+pub async fn clinic(db: &TestSchema) {
     for statement in CLINIC {
         db.exec(statement).await;
     }

@@ -136,7 +136,10 @@ async fn what_is_not_done_yet_is_refused() {
     let place = Place::new().await;
     place.backup(&db.url()).run().await.success();
     let back = Back::of(&db);
-    let part = place.job(["restore", "--from", "app", "--only-table", "t"]).env("LONGSHORE_TARGET", &back.url);
-    assert_failed(part.run().await, 78, "not for MySQL and MariaDB");
+    let role = place.job(["restore", "--from", "app", "--role", "x"]).env("LONGSHORE_TARGET", &back.url);
+    assert_failed(role.run().await, 78, "not for MySQL and MariaDB");
+    let all = place.job(["backup", "--all-databases"]).env("LONGSHORE_SOURCE", db.url());
+    assert_failed(all.run().await, 78, "not for MySQL and MariaDB");
+    assert_eq!(place.listed().await.len(), 1);
     assert_eq!(schemas_like(&db, &back.name).await, Vec::<String>::new());
 }

@@ -5,6 +5,7 @@
 mod export;
 mod filters;
 mod kinds;
+mod parts;
 mod privileges;
 pub mod road;
 mod snapshot;
