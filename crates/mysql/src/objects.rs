@@ -7,7 +7,7 @@
 use crate::catalog::{Catalog, Program, ProgramKind};
 use crate::connection::{Server, Session, WRITE_MODE};
 use crate::failure::{code, from_mysql, map};
-use crate::quote::{ident, literal, qualified, requalify, unqualify};
+use crate::quote::{ident, literal, next_token, qualified, requalify, unqualify};
 use crate::schema::plain_word;
 use engine::{Error, Kind};
 
@@ -254,10 +254,21 @@ fn with_plain_comment(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Where a trigger's body begins.
+/// Where a trigger's body begins: after FOR EACH ROW, however they are written.
 fn head_of(text: &[u8]) -> usize {
-    let upper = text.to_ascii_uppercase();
-    upper.windows(12).position(|words| words == b"FOR EACH ROW").unwrap_or(text.len())
+    let (mut rest, mut words) = (text, [&b""[..]; 3]);
+    while let Some((token, after)) = next_token(rest) {
+        rest = after;
+        if token.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        words = [words[1], words[2], token];
+        let wanted = [&b"for"[..], b"each", b"row"];
+        if words.iter().zip(wanted).all(|(word, wanted)| word.eq_ignore_ascii_case(wanted)) {
+            return text.len() - rest.len();
+        }
+    }
+    text.len()
 }
 
 /// Without ` DEFINER=`user`@`host``.
@@ -323,6 +334,10 @@ mod tests {
         let said = statement(&program, &catalog, Some("new"), false);
         let expected = b"CREATE TRIGGER `new`.t BEFORE INSERT ON `new`.`x` FOR EACH ROW INSERT INTO app.log VALUES (1)";
         assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(expected));
+        let spaced =
+            crate::text::Text(b"CREATE TRIGGER t BEFORE INSERT ON app.x for  each\nRow DELETE FROM app.x".to_vec());
+        let said = statement(&Program { create: spaced, ..program.clone() }, &catalog, None, false);
+        assert_eq!(said, b"CREATE TRIGGER t BEFORE INSERT ON x for  each\nRow DELETE FROM app.x");
         let said = statement(&program, &catalog, None, false);
         let expected = b"CREATE TRIGGER t BEFORE INSERT ON `x` FOR EACH ROW INSERT INTO app.log VALUES (1)";
         assert_eq!(String::from_utf8_lossy(&said), String::from_utf8_lossy(expected));

@@ -100,6 +100,18 @@ impl MysqlTarget {
     fn table(&self, stream: &StreamName) -> Result<&Table, Error> {
         self.readable.table(stream)
     }
+
+    /// Makes all programs beside the tables, to know that they can be made.
+    async fn rehearse(&self) -> Result<Vec<String>, Error> {
+        let (place, mut session) = (self.place(), self.session.lock().await);
+        session.enter(&self.scratch.name).await?;
+        objects::routines(&mut session, &self.catalog, &place).await?;
+        let mut notes = objects::views(&mut session, &self.catalog, &place).await?;
+        objects::triggers(&mut session, &self.catalog, &place).await?;
+        // What is due must not happen twice: here they only show that they can be made.
+        notes.extend(objects::events(&mut session, &self.catalog, &place, true).await?);
+        Ok(notes)
+    }
 }
 
 /// Sequences with the values they had, then tables: a default may ask a sequence.
@@ -283,15 +295,15 @@ impl Target for MysqlTarget {
     }
 
     async fn complete(&mut self) -> Result<(), Error> {
-        let place = self.place();
-        let mut session = self.session.lock().await;
-        session.enter(&self.scratch.name).await?;
-        objects::routines(&mut session, &self.catalog, &place).await?;
-        let mut notes = objects::views(&mut session, &self.catalog, &place).await?;
-        objects::triggers(&mut session, &self.catalog, &place).await?;
-        // What is due must not happen twice: here they only show that they can be made.
-        notes.extend(objects::events(&mut session, &self.catalog, &place, true).await?);
-        drop(session);
+        // Nobody else changes a copy: what a program needs and does not find is not there at all.
+        let absent = |error: Error| {
+            match error.kind {
+            Kind::Changed => Error { kind: Kind::Config, ..error }
+                .hint("what it needs is in no backup of this database; make it at the target's server first; nothing was published"),
+            _ => error,
+        }
+        };
+        let notes = self.rehearse().await.map_err(absent)?;
         self.notes.extend(notes);
         Ok(())
     }

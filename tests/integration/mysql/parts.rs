@@ -112,3 +112,22 @@ async fn what_may_not_come_in_changes_nothing(flavour: Flavour) {
     assert_eq!(ready.live.one("select count(*) from patients").await, "2");
 }
 on_each_server!(what_may_not_come_in_changes_nothing);
+
+/// A view on another schema comes back where that is, and says what is missing where it is not.
+async fn a_view_on_another_schema_needs_it(flavour: Flavour) {
+    let server = server!(flavour);
+    let (db, other) = (server.database().await, server.database().await);
+    other.exec("create table t (id int)").await;
+    db.exec(&format!("create view v as select id from {}.t", other.name())).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let back = super::Back::of(&db);
+    place.restore(&back.url).run().await.success();
+    assert_eq!(db.one(&format!("select count(*) from {}.v", back.name)).await, "0");
+    db.exec(&format!("drop database {}", back.name)).await;
+    other.exec("drop table t").await;
+    let outcome = assert_failed(place.restore(&back.url).run().await, 78, "make the view v");
+    assert!(outcome.stderr.contains("make it at the target's server first"), "{}", outcome.report());
+    assert_eq!(schemas_like(&db, &back.name).await, Vec::<String>::new());
+}
+on_each_server!(a_view_on_another_schema_needs_it);
