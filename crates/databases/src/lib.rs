@@ -3,13 +3,14 @@
 //! Owns the choice of a driver by the URL's scheme, or by what a backup says it is of. Promises that jobs never name a driver, and that an unknown scheme is
 //! answered with the ones there are. Never repeats a URL: it may hold a password.
 
+pub use engine::Found;
 use engine::{
     Conclusion, Document, Error, Export, ExportOptions, Finding, Kind, Marked, Source, SourceOptions, Target,
     TargetOptions,
 };
 use mysql::{MysqlSource, MysqlTarget};
 use postgres::{Endpoint, PostgresPart, PostgresSource, PostgresTarget};
-pub use postgres::{Found, GLOBALS, Globals};
+pub use postgres::{GLOBALS, Globals};
 use std::path::Path;
 
 /// A database's address, parsed.
@@ -60,7 +61,7 @@ impl Address {
     pub async fn databases(&self) -> Result<Vec<Found>, Error> {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.databases().await,
-            Driver::Mysql(_) => Err(not_yet("all databases of a server at once")),
+            Driver::Mysql(endpoint) => mysql::databases(endpoint).await,
         }
     }
 
@@ -168,11 +169,6 @@ pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<E
             Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))
         }
     }
-}
-
-/// What drivers do not do alike yet is refused by name.
-fn not_yet(what: &str) -> Error {
-    Error::new(Kind::Config, format!("{what}: not for MySQL and MariaDB in this version"))
 }
 
 const KNOWN: &str = "write postgres://, mysql:// or mariadb://, and then USER@HOST:PORT/DATABASE";

@@ -24,6 +24,6 @@ pub use export::{Export, ExportFile, ExportOptions, ExportedStream};
 pub use filter::Filter;
 pub use finding::{Finding, Health};
 pub use pattern::Pattern;
-pub use source::{About, Document, GlobalsWanted, Plan, Reader, RowSink, SinkError, Source, SourceOptions};
+pub use source::{About, Document, Found, GlobalsWanted, Plan, Reader, RowSink, SinkError, Source, SourceOptions};
 pub use stream::{RowFormat, Segment, StreamName, StreamPlan};
 pub use target::{Build, Conclusion, Loader, Marked, Mode, Script, Target, TargetOptions};

@@ -73,6 +73,15 @@ pub struct SourceOptions {
     pub filter: Filter,
 }
 
+/// A database of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// Why it is not to be backed up; `None` when it is.
+    pub left_out: Option<String>,
+}
+
 /// A part of the catalog that is kept as bytes: a JSON description, the vendor's own schema archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {

@@ -7,6 +7,7 @@
 mod catalog;
 mod columns;
 mod connection;
+mod databases;
 mod doctor;
 mod endpoint;
 mod engines;
@@ -41,6 +42,7 @@ mod tsv;
 mod unchanged;
 mod views;
 
+pub use databases::databases;
 pub use doctor::{examine_source, examine_target, is_empty};
 pub use endpoint::Endpoint;
 pub use export::export;

@@ -9,19 +9,10 @@ use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::marker::Marks;
 use crate::scratch::{holds, is_scratch};
-use engine::Error;
+use engine::{Error, Found};
 
 /// Databases of hosting providers that no customer can read.
 const PROVIDERS: &[&str] = &["rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"];
-
-/// A database of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Its name.
-    pub name: String,
-    /// Why it is not to be backed up; `None` when it is.
-    pub left_out: Option<String>,
-}
 
 impl Endpoint {
     /// All databases of the server, sorted by name; the installation's own templates are not among them.

@@ -66,7 +66,6 @@ mod toc;
 mod tools;
 mod unsupported;
 
-pub use databases::Found;
 pub use doctor::{examine_source, examine_target};
 pub use endpoint::Endpoint;
 pub use export::export;

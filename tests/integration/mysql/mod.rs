@@ -2,6 +2,7 @@
 //!
 //! Owns what these tests share: a target dropped with its test, one test per flavour, and the comparison of two schemas by the server's own words and rows.
 
+mod all_databases;
 mod export;
 mod filters;
 mod kinds;
