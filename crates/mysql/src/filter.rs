@@ -44,17 +44,16 @@ impl Rules {
         })
     }
 
-    /// The part of a backup that is to come back, and what of it: only what was asked for. Returns it with the names that are not in it.
+    /// The part of a backup that is to come back, and nothing else of it. Returns it with notes.
     ///
     /// # Errors
     /// [`Kind::Config`] for patterns that cannot be meant, or match nothing.
-    pub fn part_of(catalog: &Catalog, part: &Filter) -> Result<(Catalog, BTreeSet<String>, Vec<String>), Error> {
+    pub fn part_of(catalog: &Catalog, part: &Filter) -> Result<(Catalog, Vec<String>), Error> {
         let rules = Self { option: "only-table", ..Self::parse(part, &catalog.database.name)? };
         let mut chosen = catalog.clone();
         rules.assert_meant(&names(catalog))?;
         let notes = rules.apply(&mut chosen);
-        let gone = names(catalog).difference(&names(&chosen)).cloned().collect();
-        Ok((chosen, gone, notes))
+        Ok((chosen, notes))
     }
 
     fn is_whole(&self) -> bool {

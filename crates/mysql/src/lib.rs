@@ -17,6 +17,7 @@ mod failure;
 mod filter;
 mod guard;
 mod insert;
+mod keys;
 mod loader;
 mod locks;
 mod mark;

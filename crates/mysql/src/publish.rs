@@ -7,8 +7,9 @@
 use crate::catalog::Catalog;
 use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
+use crate::keys::{self, LateKey};
 use crate::objects::{self, Place};
-use crate::part::{self, LateKey};
+use crate::part;
 use crate::preflight::{self, There};
 use crate::quote::{ident, literal, qualified, requalify};
 use crate::schema::plain_word;
@@ -23,6 +24,10 @@ pub(crate) struct Incoming<'a> {
     pub no_owner: bool,
     /// Whether events come switched off: what runs by itself must not run twice.
     pub events_asleep: bool,
+    /// Foreign keys that wait for their tables to have their place.
+    pub keys: &'a [LateKey],
+    /// Whether the rows that they refer to are those of others.
+    pub keys_checked: bool,
 }
 
 impl Incoming<'_> {
@@ -45,8 +50,9 @@ impl Incoming<'_> {
         session.enter(target).await?;
         self.defaults(session, target).await?;
         let place = Place { catalog: self.catalog, to: target, no_owner: self.no_owner };
+        let mut notes = keys::make(session, target, self.keys, self.keys_checked).await?;
         objects::routines(session, self.catalog, &place).await?;
-        let mut notes = objects::views(session, self.catalog, &place).await?;
+        notes.extend(objects::views(session, self.catalog, &place).await?);
         objects::triggers(session, self.catalog, &place).await?;
         notes.extend(objects::events(session, self.catalog, &place, self.events_asleep).await?);
         if self.events_asleep && !self.catalog.events.is_empty() {
@@ -91,8 +97,8 @@ pub(crate) struct Publication<'a> {
     pub incoming: Incoming<'a>,
     /// The target.
     pub endpoint: &'a Endpoint,
-    /// For a part: the foreign keys that wait.
-    pub part: Option<&'a [LateKey]>,
+    /// Whether it is a part, and the target keeps what it has.
+    pub part: bool,
 }
 
 impl Publication<'_> {
@@ -100,7 +106,7 @@ impl Publication<'_> {
     pub async fn run(&self, session: &mut Session) -> Result<Vec<String>, Error> {
         let target = self.endpoint.database();
         let there = preflight::look(session, target).await?;
-        if self.part.is_some() {
+        if self.part {
             part::assert_names_free(session, target, self.incoming.catalog).await?;
         } else {
             preflight::assert_free(&there, self.endpoint)?;
@@ -109,7 +115,7 @@ impl Publication<'_> {
         if let Err(error) = self.move_tables(session).await {
             return Err(self.undo(&there, false, error).await);
         }
-        match self.finish(session).await {
+        match self.incoming.finish(session, target).await {
             Ok(notes) => Ok(notes),
             Err(error) => Err(self.undo(&there, true, error).await),
         }
@@ -121,13 +127,6 @@ impl Publication<'_> {
             return scratch::create_schema(session, target, &self.incoming.catalog.database).await;
         }
         self.incoming.take_charset(session, target).await
-    }
-
-    async fn finish(&self, session: &mut Session) -> Result<Vec<String>, Error> {
-        let target = self.endpoint.database();
-        let mut notes = self.incoming.finish(session, target).await?;
-        notes.extend(part::make_keys(session, target, self.part.unwrap_or_default()).await?);
-        Ok(notes)
     }
 
     async fn move_tables(&self, session: &mut Session) -> Result<(), Error> {

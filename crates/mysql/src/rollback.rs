@@ -26,7 +26,14 @@ pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<
     let mark = Mark::read(&mut session, endpoint.database()).await?;
     guard::assert_marked(mark.as_ref(), endpoint, "data")?;
     let (back, catalog) = newest_whole(&mut session, endpoint).await?;
-    let incoming = Incoming { catalog: &catalog, schema: &back.schema, no_owner: false, events_asleep: false };
+    let incoming = Incoming {
+        catalog: &catalog,
+        schema: &back.schema,
+        no_owner: false,
+        events_asleep: false,
+        keys: &[],
+        keys_checked: false,
+    };
     let (aside, mut notes) = Exchange { endpoint, run, incoming }.run(&mut session, stop).await?;
     let mut fresh = connect(endpoint, Purpose::Write).await?;
     if let preflight::There::Full(what) = preflight::look(&mut fresh, &back.schema).await? {

@@ -9,10 +9,11 @@ use crate::connection::{Product, Purpose, Server, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::from_mysql;
 use crate::guard;
+use crate::keys::{self, LateKey};
 use crate::loader::{self, SegmentLoader};
 use crate::mark::Mark;
 use crate::objects::{self, Place};
-use crate::part::{self, LateKey};
+use crate::part;
 use crate::preflight::{self, There, modern};
 use crate::publish::{Incoming, Publication};
 use crate::quote::{ident, qualified, requalify};
@@ -36,8 +37,8 @@ enum Way {
     Free,
     /// Its place is taken.
     Swap,
-    /// It stays, and gets tables; with the foreign keys that wait for that.
-    Part(Vec<LateKey>),
+    /// It stays, and gets tables.
+    Part,
 }
 
 /// A schema being restored.
@@ -49,6 +50,8 @@ pub struct MysqlTarget {
     readable: Arc<Readable>,
     /// What comes of what has the target's name.
     way: Way,
+    /// Foreign keys that wait for their tables to have their place.
+    keys: Vec<LateKey>,
     /// Whether the server takes `LOAD DATA LOCAL`.
     by_file: bool,
     /// Holds the run's lock, and makes everything that is not loaded.
@@ -61,20 +64,21 @@ impl MysqlTarget {
     /// Checks everything that can be checked before anything is made.
     pub async fn open(endpoint: Endpoint, documents: &[Document], options: TargetOptions) -> Result<Self, Error> {
         let missing = || Error::new(Kind::Data, format!("the backup has no document {CATALOG}"));
-        let catalog = Catalog::parse(&Document::find(documents, CATALOG).ok_or_else(missing)?.bytes)?;
+        let mut catalog = Catalog::parse(&Document::find(documents, CATALOG).ok_or_else(missing)?.bytes)?;
         preflight::refuse_what_is_not_done(&endpoint, &options)?;
         scripts::refuse(&options.before_publish, &[endpoint.database(), &catalog.database.name])?;
         let mut session = connect(&endpoint, Purpose::Write).await?;
         refuse_read_only(&mut session, &endpoint).await?;
         let drill = options.mode == Some(Mode::Drill);
         let there = if drill { There::Nothing } else { preflight::look(&mut session, endpoint.database()).await? };
-        let (way, catalog, notes) = if options.part.is_empty() {
-            let swap = may_swap(&mut session, &there, &endpoint, &catalog, &options).await?;
-            (if swap { Way::Swap } else { Way::Free }, catalog, Vec::new())
-        } else {
-            let part = part::choose(&mut session, &there, &endpoint, &catalog, &options).await?;
-            (Way::Part(part.keys), part.catalog, part.notes)
-        };
+        let (mut way, mut notes) = (Way::Free, Vec::new());
+        if !options.part.is_empty() {
+            way = Way::Part;
+            (catalog, notes) = part::choose(&mut session, &there, &endpoint, &catalog, &options).await?;
+        } else if may_swap(&mut session, &there, &endpoint, &catalog, &options).await? {
+            way = Way::Swap;
+        }
+        let keys = keys::take_out(&mut catalog);
         preflight::check(&mut session, &catalog).await?;
         let target = if drill { DRILL } else { endpoint.database() };
         let scratch = Scratch::plan(&mut session, endpoint.clone(), target, &options.run).await?;
@@ -89,6 +93,7 @@ impl MysqlTarget {
             catalog,
             scratch,
             way,
+            keys,
             by_file,
         })
     }
@@ -275,7 +280,7 @@ impl Target for MysqlTarget {
 
     fn streams(&self) -> Option<BTreeSet<StreamName>> {
         match self.way {
-            Way::Part(_) => Some(self.readable.tables.keys().cloned().collect()),
+            Way::Part => Some(self.readable.tables.keys().cloned().collect()),
             Way::Free | Way::Swap => None,
         }
     }
@@ -348,6 +353,8 @@ impl Target for MysqlTarget {
             schema: &self.scratch.name,
             no_owner: self.options.no_owner,
             events_asleep: matches!(self.way, Way::Swap),
+            keys: &self.keys,
+            keys_checked: matches!(self.way, Way::Part),
         };
         let (endpoint, run) = (&self.endpoint, self.options.run.as_str());
         let session = &mut *self.session.lock().await;
@@ -356,8 +363,8 @@ impl Target for MysqlTarget {
                 let (aside, notes) = Exchange { endpoint, run, incoming }.run(session, stop).await?;
                 (Some(aside), notes)
             }
-            Way::Free => (None, Publication { incoming, endpoint, part: None }.run(session).await?),
-            Way::Part(keys) => (None, Publication { incoming, endpoint, part: Some(keys) }.run(session).await?),
+            Way::Free => (None, Publication { incoming, endpoint, part: false }.run(session).await?),
+            Way::Part => (None, Publication { incoming, endpoint, part: true }.run(session).await?),
         };
         let mut notes = std::mem::take(&mut self.notes);
         notes.extend(said.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());

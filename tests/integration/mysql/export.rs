@@ -11,6 +11,7 @@ use testkit::servers::{Flavour, MysqlServer, TestSchema};
 async fn exported(db: &TestSchema, place: &Place) -> PathBuf {
     place.backup(&db.url()).run().await.success();
     let folder = place.folder.path().join("exported");
+    std::fs::create_dir_all(&folder).unwrap();
     export(place, &folder.join("data")).run().await.success();
     assert_whole(&folder.join("data"));
     let server = &db.server;
@@ -100,7 +101,6 @@ async fn an_odd_name_and_no_definers(flavour: Flavour) {
         db.exec(statement).await;
     }
     let place = Place::new().await;
-    place.backup(&db.url()).run().await.success();
     let folder = exported(&db, &place).await;
     std::fs::remove_dir_all(folder.join("data")).unwrap();
     export(&place, &folder.join("data")).env("LONGSHORE_NO_OWNER", "true").run().await.success();

@@ -190,7 +190,9 @@ async fn data_is_disarmed_before_it_gets_its_name(flavour: Flavour) {
         ("update children set parent = 99", 65, "2.sql, statement 1"),
     ] {
         let job = with(&place, &live, &[("1.sql", "update parents set name = 'half'"), ("2.sql", text)]);
-        assert_failed(job.run().await, code, says);
+        let outcome = job.run().await;
+        assert_ne!(outcome.code, Some(0), "{text}\n{}", outcome.report());
+        assert_failed(outcome, code, says);
         assert_same(&there, &everything(&server, live.name()).await);
         assert_eq!(schemas_like(&live, &format!("{}__", live.name())).await, Vec::<String>::new());
     }
