@@ -112,6 +112,8 @@ async fn run_one(endpoint: &Endpoint, schema: &str, script: &Script) -> Result<u
         answers.for_each(drop).await.map_err(|error| failed(done, &error))?;
         done += 1;
         if answers.is_empty() {
+            // Nothing more, or an error in place of the next answer: only this tells.
+            answers.drop_result().await.map_err(|error| failed(done, &error))?;
             return Ok(done);
         }
     }

@@ -85,10 +85,10 @@ impl Flavour {
         }
     }
 
-    /// What all flavours would say differently by themselves. MySQL 9 has only the row format, and utf8mb4.
+    /// What all flavours would say differently by themselves. MySQL 9 has only the row format, and utf8mb4; it takes files from clients when it is told to.
     fn settings(self) -> &'static [&'static str] {
         match self {
-            Flavour::MySql9 => &[],
+            Flavour::MySql9 => &["--local-infile=1"],
             _ => &["--binlog-format=ROW", "--character-set-server=utf8mb4"],
         }
     }
