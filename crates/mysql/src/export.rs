@@ -77,7 +77,8 @@ fn harmless(name: &str) -> String {
 /// What every session of the script is told first.
 fn head() -> String {
     format!(
-        "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '{WRITE_MODE}', foreign_key_checks = 0, unique_checks = 0;\n"
+        "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '{WRITE_MODE}', foreign_key_checks = 0, unique_checks = 0;\n\
+         /*M!100201 SET SESSION check_constraint_checks = 0 */;\n"
     )
 }
 
@@ -124,7 +125,7 @@ fn loads(catalog: &Catalog, options: &ExportOptions, paths: &BTreeMap<StreamName
             by_insert(&mut script, &table, path);
         } else {
             script.plain(&format!("{};\n", load_statement(path, &ident(&table.name), &table)));
-            script.plain("SET @longshore_warnings = @@warning_count;\n");
+            script.plain("SELECT @@warning_count INTO @longshore_warnings;\n");
             if !may_warn(&table) {
                 let message = message(&format!("{stream}: the server changed rows on their way in"));
                 script.plain(&format!("CALL longshore_assert(@longshore_warnings = 0, {message});\n"));
