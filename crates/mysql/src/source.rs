@@ -19,7 +19,7 @@ use crate::snapshot::{self, Wanted};
 use crate::unchanged;
 use async_trait::async_trait;
 use engine::{About, Document, Error, GlobalsWanted, Kind, Plan, Reader, Source, SourceOptions, StreamPlan};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -199,14 +199,21 @@ async fn begin(
     };
     let taken = snapshot::take(leader, &wanted).await?;
     let mut catalog = schema::read(leader, endpoint.database(), taken.moment.clone()).await?;
-    let of = |all: &[Listed]| {
-        all.iter().map(|row| (row.name.clone(), row.kind.clone(), row.engine.clone())).collect::<Vec<_>>()
-    };
-    if of(&listed) != of(&schema::list(leader, endpoint.database()).await?) {
-        return Err(unchanged::changed("tables were made or dropped"));
+    if let Some(other) = first_other(&listed, &schema::list(leader, endpoint.database()).await?) {
+        return Err(unchanged::changed(&format!("{other} was made, dropped or changed")));
     }
     let part = rules.apply(&mut catalog);
     Ok((taken, catalog, Notes { part, without_transactions: wanted.without_transactions() }))
+}
+
+/// What is not the same in both lists, if anything. Their order says nothing: names that differ in case only come in any.
+fn first_other(before: &[Listed], after: &[Listed]) -> Option<String> {
+    let of = |all: &[Listed]| -> BTreeSet<(String, String, Option<String>)> {
+        all.iter().map(|row| (row.name.clone(), row.kind.clone(), row.engine.clone())).collect()
+    };
+    let (before, after) = (of(before), of(after));
+    let (name, kind, engine) = before.symmetric_difference(&after).next()?;
+    Some(format!("{} ({}, {})", ident(name), kind.to_lowercase(), engine.as_deref().unwrap_or("no engine")))
 }
 
 fn refuse_what_is_not_done(endpoint: &Endpoint, options: &SourceOptions) -> Result<(), Error> {
