@@ -186,6 +186,9 @@ pub(crate) struct Program {
     /// A routine's comment, where it has more than plain letters: in the statement it stands in another character set, with other escapes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// The table that a trigger is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_table: Option<String>,
     /// A view that does not work at the source either: something that it needs is gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub broken: bool,

@@ -206,6 +206,8 @@ impl Session {
             Purpose::Write => settings.extend([
                 format!("sql_mode = '{WRITE_MODE}'"),
                 "foreign_key_checks = 0".to_owned(),
+                // Whoever comes after us waits behind us: the server's own patience is a day and more.
+                "lock_wait_timeout = 60".to_owned(),
                 "unique_checks = 0".to_owned(),
             ]),
         }

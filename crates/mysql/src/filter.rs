@@ -4,7 +4,7 @@
 //! everything else. Promises that a pattern which matches nothing is an error, that views which read from what is left out are left out by name, that only what is read is locked, and that
 //! foreign keys to what is left out are named. Refuses schemas: a database has none here.
 
-use crate::catalog::{Catalog, Program};
+use crate::catalog::Catalog;
 use crate::quote::{ident, name_in, next_token};
 use crate::schema::Listed;
 use crate::source::named;
@@ -103,14 +103,21 @@ impl Rules {
         if self.is_whole() {
             return Vec::new();
         }
+        let schema = catalog.database.name.clone();
         let mut gone: BTreeSet<String> = names(catalog).into_iter().filter(|name| !self.keeps(name)).collect();
         let needed = sequences_of(catalog, &gone);
         gone.retain(|name| !needed.contains(name));
+        // A view may call functions, which a part by inclusion has not.
+        let functions =
+            catalog.routines.iter().filter(|_| !self.include.is_empty()).map(|routine| routine.name.clone());
+        let unseen: BTreeSet<String> = functions.collect();
         let mut blind = Vec::new();
         while let Some(view) = catalog
             .views
             .iter()
-            .find(|view| !gone.contains(&view.name) && names_any(view, &gone))
+            .find(|view| {
+                !gone.contains(&view.name) && (names_any(view, &schema, &gone) || names_any(view, &schema, &unseen))
+            })
             .map(|v| v.name.clone())
         {
             blind.push(ident(&view));
@@ -119,7 +126,7 @@ impl Rules {
         catalog.tables.retain(|table| !gone.contains(&table.name));
         catalog.sequences.retain(|sequence| !gone.contains(&sequence.name));
         catalog.views.retain(|view| !gone.contains(&view.name));
-        catalog.triggers.retain(|trigger| !table_of(trigger).is_some_and(|table| gone.contains(&table)));
+        catalog.triggers.retain(|trigger| !trigger.of_table.as_ref().is_some_and(|table| gone.contains(table)));
         if !self.include.is_empty() {
             catalog.routines.clear();
             catalog.events.clear();
@@ -188,51 +195,14 @@ fn after_word(text: &[u8], word: &[u8]) -> Vec<String> {
     names
 }
 
-/// The table that a trigger is of: the name before FOR EACH ROW.
-fn table_of(trigger: &Program) -> Option<String> {
-    let (mut rest, mut last) = (trigger.create.0.as_slice(), None);
-    while let Some((token, after)) = next_token(rest) {
-        if let Some(name) = name_in(token) {
-            if token.eq_ignore_ascii_case(b"for") && last.is_some() {
-                return last;
-            }
-            last = Some(String::from_utf8_lossy(&name).into_owned());
-        }
-        rest = after;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Text;
 
     #[test]
     fn names_are_found_where_they_stand() {
         let create = b"CREATE TABLE `c` (\n CONSTRAINT `k` FOREIGN KEY (`a`) REFERENCES `p 1` (`id`),\n KEY x REFERENCES `other`.`p2` (`id`))";
         assert_eq!(parents(create), ["p 1", "p2"]);
         assert_eq!(after_word(b"`id` bigint DEFAULT nextval(`app`.`s`)", b"nextval("), ["s"]);
-        let trigger = |text: &str| Program {
-            kind: crate::catalog::ProgramKind::Trigger,
-            name: "for".to_owned(),
-            create: Text(text.as_bytes().to_vec()),
-            sql_mode: String::new(),
-            charset: String::new(),
-            collation: String::new(),
-            database_collation: String::new(),
-            time_zone: None,
-            comment: None,
-            broken: false,
-        };
-        let of = |text: &str| table_of(&trigger(text));
-        assert_eq!(
-            of("CREATE TRIGGER `for` BEFORE INSERT ON `a`.`x y` FOR EACH ROW SET @a = 1"),
-            Some("x y".to_owned())
-        );
-        assert_eq!(
-            of("CREATE DEFINER=`r`@`%` TRIGGER t AFTER UPDATE ON orders for each row set @b = 2"),
-            Some("orders".to_owned())
-        );
     }
 }

@@ -13,7 +13,9 @@ use crate::snapshot::Wanted;
 use engine::{Error, Kind};
 use mysql_async::prelude::Queryable;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 
 /// A lock that is not had within this is given up for a while: everybody who comes after us waits behind us. In seconds.
 const ONE_TRY_SECONDS: u64 = 2;
@@ -22,7 +24,7 @@ pub(crate) const LOCKED_SECONDS: u32 = 30;
 /// How long others get between two tries.
 const BREATH: Duration = Duration::from_millis(500);
 /// A session that only holds locks is asked for a sign of life more often than this; the server ends it when it hears nothing, in seconds.
-pub(crate) const KEEPER_SECONDS: u32 = 60;
+const KEEPER_SECONDS: u32 = 60;
 /// How often, and in which steps, it is asked which tables are in use: what is each time is in use for long.
 const LOOKS: u32 = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -101,8 +103,8 @@ pub(crate) fn may_hold_server(grants: &Grants, session: &Session) -> bool {
 
 const WHAT: &str = "hold the tables still for the snapshot";
 
-/// Locks these tables against writes until the session that is returned ends; none when there are none.
-pub(crate) async fn keep(wanted: &Wanted<'_>, tables: &[String]) -> Result<Option<Session>, Error> {
+/// Locks these tables against writes until the session that is returned ends; none when there are none. It is kept alive from here on.
+pub(crate) async fn keep(wanted: &Wanted<'_>, tables: &[String]) -> Result<Option<Arc<Mutex<Session>>>, Error> {
     if tables.is_empty() {
         return Ok(None);
     }
@@ -110,7 +112,7 @@ pub(crate) async fn keep(wanted: &Wanted<'_>, tables: &[String]) -> Result<Optio
     let begun = Instant::now();
     loop {
         match lock_tables(&mut keeper, tables).await.map_err(|e| map(WHAT, &e))? {
-            Tried::Had => return Ok(Some(keeper)),
+            Tried::Had => return Ok(Some(kept_alive(keeper))),
             Tried::MayNot(error) => return Err(no_way(&error, wanted)),
             Tried::Busy if begun.elapsed() < wanted.lock_timeout => tokio::time::sleep(BREATH).await,
             Tried::Busy => return Err(not_to_be_had(wanted)),
@@ -128,6 +130,21 @@ async fn keeper(wanted: &Wanted<'_>) -> Result<Session, Error> {
     );
     keeper.run(WHAT, &sql).await?;
     Ok(keeper)
+}
+
+/// Shows the server a sign of life as long as the session is ours: when our host dies, the locks go with it.
+fn kept_alive(keeper: Session) -> Arc<Mutex<Session>> {
+    let keeper = Arc::new(Mutex::new(keeper));
+    let weak = Arc::downgrade(&keeper);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(u64::from(KEEPER_SECONDS) / 6)).await;
+            let Some(keeper) = weak.upgrade() else { return };
+            // One that is gone is found out at the end.
+            drop(keeper.lock().await.one("show a sign of life", "SELECT 1").await);
+        }
+    });
+    keeper
 }
 
 async fn lock_tables(keeper: &mut Session, tables: &[String]) -> Result<Tried, mysql_async::Error> {

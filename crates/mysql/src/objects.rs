@@ -273,8 +273,20 @@ fn head_of(text: &[u8]) -> usize {
 
 /// Without ` DEFINER=`user`@`host``.
 fn without_definer(text: &[u8]) -> Vec<u8> {
+    let Some((at, end)) = definer_at(text) else { return text.to_vec() };
+    [text.get(..at).unwrap_or_default(), text.get(end..).unwrap_or_default()].concat()
+}
+
+/// `DEFINER=`user`@`host``, as a statement has it.
+pub(crate) fn definer(text: &[u8]) -> Option<Vec<u8>> {
+    let (at, end) = definer_at(text)?;
+    text.get(at + 1..end).map(<[u8]>::to_vec)
+}
+
+/// From the blank before it to its end.
+fn definer_at(text: &[u8]) -> Option<(usize, usize)> {
     const WORD: &[u8] = b" DEFINER=";
-    let Some(at) = text.windows(WORD.len()).position(|word| word == WORD) else { return text.to_vec() };
+    let at = text.windows(WORD.len()).position(|word| word == WORD)?;
     let mut end = at + WORD.len();
     let mut quote = None;
     while let Some(c) = text.get(end) {
@@ -287,7 +299,7 @@ fn without_definer(text: &[u8]) -> Vec<u8> {
         }
         end += 1;
     }
-    [text.get(..at).unwrap_or_default(), text.get(end..).unwrap_or_default()].concat()
+    Some((at, end))
 }
 
 #[cfg(test)]
@@ -298,6 +310,7 @@ mod tests {
     #[test]
     fn a_definer_is_cut_out_whole() {
         let text = b"CREATE DEFINER=`o``x y`@`%` PROCEDURE `p`()\nSELECT ' DEFINER=`a`@`b` '";
+        assert_eq!(definer(text).as_deref(), Some(b"DEFINER=`o``x y`@`%`".as_slice()));
         assert_eq!(without_definer(text), b"CREATE PROCEDURE `p`()\nSELECT ' DEFINER=`a`@`b` '");
         assert_eq!(without_definer(b"CREATE VIEW v AS SELECT 1"), b"CREATE VIEW v AS SELECT 1");
     }
@@ -329,6 +342,7 @@ mod tests {
             database_collation: String::new(),
             time_zone: None,
             comment: None,
+            of_table: None,
             broken: false,
         };
         let said = statement(&program, &catalog, Some("new"), false);

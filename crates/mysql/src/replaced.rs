@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 /// The table that says so.
 pub(crate) const TABLE: &str = "longshore_replaced";
 
+/// Bytes of what is written down, in one statement.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// A schema that was replaced.
 #[derive(Debug, Clone)]
 pub(crate) struct Replaced {
@@ -39,8 +42,14 @@ pub(crate) async fn prepare(session: &mut Session, schema: &str, target: &str, l
     );
     session.run(&what, &sql).await?;
     let json = serde_json::to_vec(live).map_err(|e| Error::new(Kind::Internal, format!("{what}: {e}")))?;
-    let (target, json) = (literal(target), crate::quote::hex(&json));
-    session.run(&what, &format!("INSERT INTO {table} VALUES ({target}, UTC_TIMESTAMP(6), {json})")).await
+    let target = literal(target);
+    session.run(&what, &format!("INSERT INTO {table} VALUES ({target}, UTC_TIMESTAMP(6), '')")).await?;
+    // A statement may be as long as the server lets it: 4 MiB by default before MySQL 8.
+    for piece in json.chunks(PIECE_BYTES) {
+        let piece = crate::quote::hex(piece);
+        session.run(&what, &format!("UPDATE {table} SET catalog = CONCAT(catalog, {piece})")).await?;
+    }
+    Ok(())
 }
 
 /// Schemas whose place was taken by restores into this target, newest first.
@@ -54,7 +63,8 @@ pub(crate) async fn of(session: &mut Session, target: &str) -> Result<Vec<Replac
     let mut found = Vec::new();
     for row in session.rows("look for replaced databases", &sql).await? {
         let schema = row.text(0);
-        if !schema.starts_with(&prefix) {
+        // A server that knows no case shows the name in small letters; whose it was stands in the table.
+        if !schema.get(..prefix.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(&prefix)) {
             continue;
         }
         let sql = format!("SELECT at FROM {} WHERE target = {}", qualified(&schema, TABLE), literal(target));

@@ -43,7 +43,7 @@ pub(crate) async fn read(session: &mut Session, schema: &str, moment: Moment) ->
             _ => {}
         }
     }
-    catalog.views = views::in_order(catalog.views);
+    catalog.views = views::in_order(catalog.views, schema);
     Ok(catalog)
 }
 
@@ -268,7 +268,7 @@ async fn routines(session: &mut Session, schema: &str) -> Result<Vec<Program>, E
 
 async fn triggers(session: &mut Session, schema: &str) -> Result<Vec<Program>, Error> {
     let sql = format!(
-        "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {} \
+        "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {} \
          ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, TRIGGER_NAME",
         literal(schema)
     );
@@ -287,7 +287,8 @@ async fn programs(session: &mut Session, schema: &str, kind: ProgramKind, sql: &
     let names = session.rows(&format!("list every {}", kind.sql().to_lowercase()), sql).await?;
     let mut programs = Vec::new();
     for row in names {
-        programs.push(program(session, schema, kind, &row.text(0)).await?);
+        let of_table = row.maybe(1);
+        programs.push(Program { of_table, ..program(session, schema, kind, &row.text(0)).await? });
     }
     Ok(programs)
 }
@@ -337,6 +338,7 @@ async fn program(session: &mut Session, schema: &str, kind: ProgramKind, name: &
         database_collation: places.database_collation.map(|at| row.text(at)).unwrap_or_default(),
         time_zone: places.time_zone.map(|at| row.text(at)),
         comment: None,
+        of_table: None,
         charset,
         broken,
     })

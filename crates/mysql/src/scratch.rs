@@ -87,7 +87,8 @@ impl Scratch {
         let mut notes = Vec::new();
         for row in session.rows("look for leftovers", &sql).await? {
             let name = row.text(0);
-            if !name.starts_with(&prefix) || !self.is_left_over(session, &name).await? {
+            let begins = name.get(..prefix.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(&prefix));
+            if !begins || !self.is_left_over(session, &name).await? {
                 continue;
             }
             session.run(&format!("drop {name}"), &format!("DROP DATABASE IF EXISTS {}", ident(&name))).await?;
@@ -101,7 +102,7 @@ impl Scratch {
         let Ok(rows) = session.rows("read a mark", &sql).await else { return Ok(false) };
         let [row] = rows.as_slice() else { return Ok(false) };
         let (run, target) = (row.text(0), row.text(1));
-        if target != self.target || *name != format!("{target}__new_{run}") || run == self.run {
+        if target != self.target || !name.eq_ignore_ascii_case(&format!("{target}__new_{run}")) || run == self.run {
             return Ok(false);
         }
         let sql = format!("SELECT IS_FREE_LOCK({})", literal(&lock(&run)));

@@ -24,13 +24,18 @@ pub(crate) fn refuse(scripts: &[Script], databases: &[&str]) -> Result<(), Error
             let line = script.text.get(..at).unwrap_or_default().matches('\n').count() + 1;
             Error::new(Kind::Config, format!("{}, line {line}: {what}", script.name))
         };
-        for (at, word) in first_words(&script.text) {
-            if COMMANDS.contains(&word.to_ascii_lowercase().as_str()) || word.starts_with('\\') {
-                let what = format!("{word} is a command of the client, or leaves the database");
-                return Err(wrong(at, what).hint("write plain SQL; nothing was changed"));
-            }
+        let tokens = tokens(script.text.as_bytes());
+        let command = |(at, token): &(usize, &[u8])| {
+            let before = tokens.iter().rev().find(|(other, _)| other < at);
+            let begins = before.is_none_or(|(_, before)| *before == b";") || begins_line(&script.text, *at);
+            let known = COMMANDS.iter().any(|command| token.eq_ignore_ascii_case(command.as_bytes()));
+            (begins && known) || *token == b"\\"
+        };
+        if let Some((at, token)) = tokens.iter().find(|token| command(token)) {
+            let what = format!("{} is a command of the client, or leaves the database", String::from_utf8_lossy(token));
+            return Err(wrong(*at, what).hint("write plain SQL; nothing was changed"));
         }
-        if let Some((at, name)) = qualified(&script.text, databases) {
+        if let Some((at, name)) = qualified(&tokens, databases) {
             return Err(wrong(at, format!("{name} is named before a dot"))
                 .hint("leave the database's name out: statements are run in the copy, before it has that name; nothing was changed"));
         }
@@ -38,39 +43,60 @@ pub(crate) fn refuse(scripts: &[Script], databases: &[&str]) -> Result<(), Error
     Ok(())
 }
 
-/// Where each line begins, and its first word.
-fn first_words(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.split_inclusive('\n').scan(0, |at, line| {
-        let begun = *at;
-        *at += line.len();
-        Some((begun, line.split(|c: char| c.is_whitespace() || c == ';').find(|word| !word.is_empty())?))
-    })
+/// Whether nothing but blanks stands before it in its line.
+fn begins_line(text: &str, at: usize) -> bool {
+    text.get(..at).is_some_and(|before| before.rsplit('\n').next().is_some_and(|line| line.trim().is_empty()))
 }
 
-/// The first place where one of these names stands before a dot. Comments and strings do not count.
-fn qualified<'a>(text: &str, names: &[&'a str]) -> Option<(usize, &'a str)> {
-    let (mut rest, mut last) = (text.as_bytes(), b' ');
-    while !rest.is_empty() {
+/// What a script is made of, and where, without blanks and comments. What is in a comment that servers read is part of it.
+fn tokens(text: &[u8]) -> Vec<(usize, &[u8])> {
+    let (mut rest, mut tokens) = (text, Vec::new());
+    while let Some(first) = rest.first() {
         let end = |mark: &[u8]| rest.windows(mark.len()).position(|piece| piece == mark).map(|at| at + mark.len());
         let skipped = match rest {
-            [b'#', ..] | [b'-', b'-', b' ' | b'\t' | b'\n' | b'\r', ..] => end(b"\n").or(Some(rest.len())),
-            [b'/', b'*', other, ..] if *other != b'!' => end(b"*/").or(Some(rest.len())),
-            _ => None,
+            [b'#', ..] | [b'-', b'-', b' ' | b'\t' | b'\n' | b'\r', ..] | [b'-', b'-'] => {
+                end(b"\n").or(Some(rest.len()))
+            }
+            [b'/', b'*', b'!', ..] | [b'/', b'*', b'M', b'!', ..] => {
+                rest.iter().position(|c| *c == b'!').map(|at| at + 1 + digits(rest.get(at + 1..).unwrap_or_default()))
+            }
+            [b'/', b'*', ..] => end(b"*/").or(Some(rest.len())),
+            [b'*', b'/', ..] => Some(2),
+            _ => first.is_ascii_whitespace().then_some(1),
         };
         if let Some(skipped) = skipped {
             rest = rest.get(skipped..).unwrap_or_default();
             continue;
         }
-        let (token, after) = next_token(rest)?;
-        let name = name_in(token);
-        let found = name.and_then(|name| names.iter().find(|known| known.as_bytes().eq_ignore_ascii_case(&name)));
-        if let Some(known) = found.filter(|_| last != b'.' && after.first() == Some(&b'.')) {
-            return Some((text.len() - rest.len(), known));
-        }
-        last = token.last().copied().unwrap_or(b' ');
+        let Some((token, after)) = next_token(rest) else { break };
+        tokens.push((text.len() - rest.len(), token));
         rest = after;
     }
+    tokens
+}
+
+fn digits(text: &[u8]) -> usize {
+    text.iter().take_while(|c| c.is_ascii_digit()).count()
+}
+
+/// The first place where one of these names stands before a dot.
+fn qualified<'a>(tokens: &[(usize, &[u8])], names: &[&'a str]) -> Option<(usize, &'a str)> {
+    let mut last: &[u8] = b"";
+    for (number, (at, token)) in tokens.iter().enumerate() {
+        let dotted = tokens.get(number + 1).is_some_and(|(_, next)| *next == b".");
+        let name = name_in(token).or_else(|| in_double_quotes(token));
+        let known = name.and_then(|name| names.iter().find(|known| known.as_bytes().eq_ignore_ascii_case(&name)));
+        if let Some(known) = known.filter(|_| dotted && last != b".") {
+            return Some((*at, known));
+        }
+        last = token;
+    }
     None
+}
+
+/// What is a string may be a name, where the mode says so.
+fn in_double_quotes(token: &[u8]) -> Option<Vec<u8>> {
+    token.strip_prefix(b"\"")?.strip_suffix(b"\"").map(<[u8]>::to_vec)
 }
 
 /// Runs the scripts in order. Returns a note for each.
@@ -145,5 +171,18 @@ mod tests {
         assert!(said("select 1;\n  USE other;").unwrap().contains("line 2: USE"));
         assert!(said("delimiter //").unwrap().contains("delimiter"));
         assert!(said("\\. other.sql").unwrap().contains("command"));
+        // After blank lines, in the middle of a line, with blanks and comments before the dot.
+        assert!(said("update a set x = 1;\n\n\nuse other;\ndelete from users").unwrap().contains("line 4: use"));
+        assert!(said("select 1; use other; delete from users").unwrap().contains("use is a command"));
+        assert!(said("select 1; /*!50000 use other */; select 2").unwrap().contains("use is a command"));
+        for text in [
+            "delete from shop .users",
+            "delete from `shop`/* x */.users",
+            "delete from shop\n.users",
+            "delete from \"shop\".users",
+        ] {
+            assert!(said(text).is_some_and(|what| what.contains("shop is named")), "{text}");
+        }
+        assert_eq!(said("select a.use, `use` from t as a"), None);
     }
 }

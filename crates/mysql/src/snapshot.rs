@@ -16,7 +16,9 @@ use crate::quote::qualified;
 use crate::schema::Listed;
 use engine::{Error, Kind};
 use mysql_async::prelude::Queryable;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// How often the sessions' places in the binary log may differ before a lock is asked for: each try takes a few milliseconds.
 const PLACE_TRIES: u32 = 40;
@@ -26,7 +28,7 @@ pub(crate) struct Snapshot {
     pub sessions: Vec<Session>,
     pub moment: Moment,
     /// Holds the locks on tables without transactions, until the backup ends.
-    pub keeper: Option<Session>,
+    pub keeper: Option<Arc<Mutex<Session>>>,
 }
 
 /// What is to be held still.
@@ -122,7 +124,7 @@ pub(crate) async fn logs_every_commit(leader: &mut Session) -> Result<bool, Erro
 async fn finish(
     leader: &mut Session,
     sessions: Vec<Session>,
-    keeper: Option<Session>,
+    keeper: Option<Arc<Mutex<Session>>>,
     protocol: Protocol,
     binlog: Option<Position>,
     gtid: Option<String>,

@@ -9,7 +9,6 @@ use crate::connection::{Product, Purpose, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::engines;
 use crate::filter::Rules;
-use crate::locks;
 use crate::privileges::{self, Grants};
 use crate::quote::ident;
 use crate::reader::{Readable, SegmentReader};
@@ -81,7 +80,7 @@ impl MysqlSource {
             readable: Arc::new(readable),
             waiting: Mutex::new(sessions),
             witness: Mutex::new(witness),
-            keeper: taken.keeper.map(kept_alive),
+            keeper: taken.keeper,
             cross_count: options.cross_count,
             rules,
             endpoint,
@@ -115,21 +114,6 @@ impl MysqlSource {
         }
         Ok(())
     }
-}
-
-/// Shows the server a sign of life as long as the session is ours: when our host dies, the locks go with it.
-fn kept_alive(keeper: Session) -> Arc<Mutex<Session>> {
-    let keeper = Arc::new(Mutex::new(keeper));
-    let weak = Arc::downgrade(&keeper);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(Duration::from_secs(u64::from(locks::KEEPER_SECONDS) / 6)).await;
-            let Some(keeper) = weak.upgrade() else { return };
-            // One that is gone is found out at the end.
-            drop(keeper.lock().await.one("show a sign of life", "SELECT 1").await);
-        }
-    });
-    keeper
 }
 
 /// Rows of a table, without segments.
@@ -231,6 +215,9 @@ fn refuse_what_is_not_done(endpoint: &Endpoint, options: &SourceOptions) -> Resu
 
 fn about(endpoint: &Endpoint, catalog: &Catalog, known: Notes, keeps_definitions: bool) -> About {
     let (without, mut notes) = (known.without_transactions, known.part);
+    if keeps_definitions && catalog.product == Product::Mysql {
+        notes.push("whoever changed a table waited for the backup: this server empties tables in place, so that their definitions have to be held".to_owned());
+    }
     if keeps_definitions && catalog.product == Product::Mariadb {
         notes.push("whoever changed a table waited for the backup: the user may not set sql_log_bin (GRANT BINLOG ADMIN ON *.*)".to_owned());
     }

@@ -108,13 +108,17 @@ impl MysqlTarget {
 
     /// Makes all programs beside the tables, to know that they can be made.
     async fn rehearse(&self) -> Result<Vec<String>, Error> {
-        let (place, mut session) = (self.place(), self.session.lock().await);
+        self.make_programs(&mut *self.session.lock().await).await
+    }
+
+    async fn make_programs(&self, session: &mut Session) -> Result<Vec<String>, Error> {
+        let place = self.place();
         session.enter(&self.scratch.name).await?;
-        objects::routines(&mut session, &self.catalog, &place).await?;
-        let mut notes = objects::views(&mut session, &self.catalog, &place).await?;
-        objects::triggers(&mut session, &self.catalog, &place).await?;
+        objects::routines(session, &self.catalog, &place).await?;
+        let mut notes = objects::views(session, &self.catalog, &place).await?;
+        objects::triggers(session, &self.catalog, &place).await?;
         // What is due must not happen twice: here they only show that they can be made.
-        notes.extend(objects::events(&mut session, &self.catalog, &place, true).await?);
+        notes.extend(objects::events(session, &self.catalog, &place, true).await?);
         Ok(notes)
     }
 }
@@ -227,6 +231,27 @@ async fn may_swap(
     Ok(true)
 }
 
+/// The marks' word on a schema that holds something, at this moment.
+async fn assert_may_still(endpoint: &Endpoint) -> Result<(), Error> {
+    let mut look = connect(endpoint, Purpose::Look).await?;
+    let mark = Mark::read(&mut look, endpoint.database()).await?;
+    match (preflight::look(&mut look, endpoint.database()).await?, &mark) {
+        (There::Full(holds), mark) => guard::assert_marked(mark.as_ref(), endpoint, &holds),
+        (_, Some(mark)) => guard::assert_not_protected(mark, endpoint),
+        (_, None) => Ok(()),
+    }
+}
+
+/// Nobody else changes a copy: what a program needs and does not find is not there at all.
+fn absent(error: Error) -> Error {
+    match error.kind {
+        Kind::Changed => Error { kind: Kind::Config, ..error }.hint(
+            "what it needs is in no backup of this database; make it at the target's server first; nothing was published",
+        ),
+        _ => error,
+    }
+}
+
 /// A server that takes no writes is better known now than after the schema.
 async fn refuse_read_only(session: &mut Session, endpoint: &Endpoint) -> Result<(), Error> {
     let row = session.one("ask whether the server takes writes", "SELECT @@global.read_only").await?;
@@ -300,14 +325,6 @@ impl Target for MysqlTarget {
     }
 
     async fn complete(&mut self) -> Result<(), Error> {
-        // Nobody else changes a copy: what a program needs and does not find is not there at all.
-        let absent = |error: Error| {
-            match error.kind {
-            Kind::Changed => Error { kind: Kind::Config, ..error }
-                .hint("what it needs is in no backup of this database; make it at the target's server first; nothing was published"),
-            _ => error,
-        }
-        };
         let notes = self.rehearse().await.map_err(absent)?;
         self.notes.extend(notes);
         Ok(())
@@ -337,7 +354,13 @@ impl Target for MysqlTarget {
     }
 
     async fn before_publish(&mut self) -> Result<Vec<String>, Error> {
-        scripts::run(&self.endpoint, &self.scratch.name, &self.options.before_publish).await
+        let notes = scripts::run(&self.endpoint, &self.scratch.name, &self.options.before_publish).await?;
+        // What they changed may be what a program needs: that must show here, and not when the tables are exchanged.
+        let session = &mut *self.session.lock().await;
+        objects::drop_triggers(session, &self.catalog, &self.scratch.name).await?;
+        objects::drop_programs(session, &self.catalog, &self.scratch.name).await?;
+        self.make_programs(session).await.map_err(absent)?;
+        Ok(notes)
     }
 
     async fn publish(&mut self, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {
@@ -358,6 +381,10 @@ impl Target for MysqlTarget {
         };
         let (endpoint, run) = (&self.endpoint, self.options.run.as_str());
         let session = &mut *self.session.lock().await;
+        if !matches!(self.way, Way::Free) {
+            // Loading takes its time: a mark may have been taken away, or be another one.
+            assert_may_still(endpoint).await?;
+        }
         let (replaced, said) = match &self.way {
             Way::Swap => {
                 let (aside, notes) = Exchange { endpoint, run, incoming }.run(session, stop).await?;

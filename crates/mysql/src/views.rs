@@ -1,34 +1,40 @@
 //! Views: which of them name what.
 //!
-//! Owns reading a statement for the names in it. Promises an order in which each view comes after those that it reads from, and that no view which reads from something is overlooked; a
-//! view may be taken to read from something of which it only names a column. Refuses to understand SQL.
+//! Owns reading a statement for the names in it: the server writes the schema's name before each of them. Promises an order in which each view comes after those that it reads from, and that no view which
+//! reads from something is overlooked. Refuses to understand SQL.
 
 use crate::catalog::Program;
 use crate::quote::{name_in, next_token};
 use std::collections::BTreeSet;
 
-/// The words of a statement that may be names, in lower case; strings are none.
-fn names_in(statement: &[u8]) -> BTreeSet<String> {
+/// What stands after the schema's name and a dot, in lower case; strings are no names.
+fn names_in(statement: &[u8], schema: &str) -> BTreeSet<String> {
     let (mut names, mut rest) = (BTreeSet::new(), statement);
     while let Some((token, after)) = next_token(rest) {
-        names.extend(name_in(token).map(|name| String::from_utf8_lossy(&name).to_lowercase()));
         rest = after;
+        if !name_in(token).is_some_and(|name| name.eq_ignore_ascii_case(schema.as_bytes())) {
+            continue;
+        }
+        let next = after.strip_prefix(b".").and_then(next_token);
+        names.extend(
+            next.and_then(|(token, _)| name_in(token)).map(|name| String::from_utf8_lossy(&name).to_lowercase()),
+        );
     }
     names
 }
 
 /// Whether a view names one of these.
-pub(crate) fn names_any(view: &Program, of: &BTreeSet<String>) -> bool {
-    let named = names_in(&view.create.0);
+pub(crate) fn names_any(view: &Program, schema: &str, of: &BTreeSet<String>) -> bool {
+    let named = names_in(&view.create.0, schema);
     of.iter().any(|name| *name != view.name && named.contains(&name.to_lowercase()))
 }
 
 /// Each after those that it names; where they name each other, as they were.
-pub(crate) fn in_order(views: Vec<Program>) -> Vec<Program> {
+pub(crate) fn in_order(views: Vec<Program>, schema: &str) -> Vec<Program> {
     let mut left: Vec<(Program, BTreeSet<String>)> = views
         .into_iter()
         .map(|view| {
-            let named = names_in(&view.create.0);
+            let named = names_in(&view.create.0, schema);
             (view, named)
         })
         .collect();
@@ -62,6 +68,7 @@ mod tests {
             database_collation: String::new(),
             time_zone: None,
             comment: None,
+            of_table: None,
             broken: false,
         }
     }
@@ -69,21 +76,20 @@ mod tests {
     #[test]
     fn each_view_comes_after_those_it_reads_from() {
         let views = vec![
-            view("a", "CREATE VIEW `a` AS select `app`.`C`.`x` from `app`.`C`"),
-            view("b", "CREATE VIEW `b` AS select 'a' from `t`"),
-            view("C", "CREATE VIEW `C` AS select 1 from `b`"),
-            view("x", "CREATE VIEW `x` AS select `y`.`i` from `y`"),
-            view("y", "CREATE VIEW `y` AS select 1 AS `x`"),
+            view("a", "CREATE VIEW `app`.`a` AS select `app`.`C`.`x` AS `b` from `app`.`C`"),
+            view("b", "CREATE VIEW `app`.`b` AS select 'app.a' AS `a` from `app`.`t`"),
+            view("C", "CREATE VIEW `app`.`C` AS select 1 from `app`.`b`"),
+            view("totals", "CREATE VIEW `app`.`totals` AS select 1 AS `customers` from `app`.`t`"),
+            view("customers", "CREATE VIEW `app`.`customers` AS select `app`.`totals`.`customers` from `app`.`totals`"),
         ];
-        let order: Vec<String> = in_order(views).into_iter().map(|view| view.name).collect();
-        assert_eq!(order[..3], ["b", "C", "a"]);
-        assert_eq!(order.len(), 5);
+        let order: Vec<String> = in_order(views, "app").into_iter().map(|view| view.name).collect();
+        assert_eq!(order, ["b", "C", "a", "totals", "customers"]);
     }
 
     #[test]
     fn what_a_view_names_is_seen_and_strings_are_not() {
         let of: BTreeSet<String> = ["Log".to_owned()].into();
-        assert!(names_any(&view("v", "select `app`.`log`.`x` from `app`.`log`"), &of));
-        assert!(!names_any(&view("v", "select 'log' from `logs`"), &of));
+        assert!(names_any(&view("v", "select `app`.`log`.`x` from `app`.`log`"), "app", &of));
+        assert!(!names_any(&view("v", "select 'app.log', `app`.`logs`.`log` from `app`.`logs`"), "app", &of));
     }
 }

@@ -187,6 +187,9 @@ async fn data_is_disarmed_before_it_gets_its_name(flavour: Flavour) {
         (&elsewhere, 78, "is named before a dot"),
         ("create table another (id int)", 78, "table another was made"),
         ("drop event e", 78, "event e was dropped"),
+        // What a view and a trigger need.
+        ("alter table parents drop column name", 78, "make it at the target's server first"),
+        ("select 1;\n\nuse mysql;\nselect 2", 78, "2.sql, line 3: use"),
         ("update children set parent = 99", 65, "2.sql, statement 1"),
     ] {
         let job = with(&place, &live, &[("1.sql", "update parents set name = 'half'"), ("2.sql", text)]);
@@ -208,3 +211,52 @@ async fn data_is_disarmed_before_it_gets_its_name(flavour: Flavour) {
     }
 }
 on_each_server!(data_is_disarmed_before_it_gets_its_name);
+
+/// A mark that somebody changes while rows are loaded counts.
+async fn a_mark_that_changes_meanwhile_counts(flavour: Flavour) {
+    let server = server!(flavour);
+    let (db, live) = (server.database().await, server.database().await);
+    db.exec(&super::road::large(5)).await;
+    run_all(&live, OLD).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let proxy = testkit::proxy::Tcp::start(server.host(), server.port()).await;
+    let through = server.url_at_port(proxy.port(), live.name());
+    place.job(["mark", "--as", "staging"]).env("LONGSHORE_TARGET", &through).run().await.success();
+    let running = place.restore(&through).spawn();
+    proxy.wait_for_bytes(testkit::proxy::Direction::ToServer, 4 << 20).await;
+    proxy.stall();
+    live.exec("update longshore_mark set environment = 'production'").await;
+    let there = everything(&server, live.name()).await;
+    proxy.pass();
+    assert_failed(running.wait().await, 77, "marked as production");
+    assert_same(&there, &everything(&server, live.name()).await);
+    assert_eq!(schemas_like(&live, &format!("{}__", live.name())).await, Vec::<String>::new());
+}
+on_each_server!(a_mark_that_changes_meanwhile_counts);
+
+/// Who may not give the live triggers back to their owner is refused before they are touched.
+async fn triggers_of_others_are_not_lost(flavour: Flavour) {
+    let server = server!(flavour);
+    let (db, live) = (server.database().await, server.database().await);
+    run_all(&db, "create table t (id int primary key) engine=InnoDB; insert into t values (1)").await;
+    run_all(&live, OLD).await;
+    let user = format!("o{}", &live.name()[4..]);
+    let routines = if flavour == Flavour::MySql9 { "SHOW_ROUTINE on *.*" } else { "SELECT on mysql.proc" };
+    let ours = live.name().replace('_', "\\_");
+    live.exec(&format!(
+        "create user {user}@'%' identified by 'pw'; grant all on `{ours}%`.* to {user}@'%'; grant {routines} to {user}@'%'"
+    ))
+    .await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    marked(&live, &place, "staging").await;
+    let there = everything(&server, live.name()).await;
+    let url = format!("mysql://{user}:pw@{}:{}/{}", server.host(), server.port(), live.name());
+    let refused = assert_failed(place.restore(&url).run().await, 77, "make what belongs to");
+    assert!(refused.stderr.contains("SET_USER_ID"), "{}", refused.report());
+    assert_same(&there, &everything(&server, live.name()).await);
+    assert_eq!(schemas_like(&live, &format!("{}__", live.name())).await, Vec::<String>::new());
+    live.exec(&format!("drop user {user}@'%'")).await;
+}
+on_each_server!(triggers_of_others_are_not_lost);
