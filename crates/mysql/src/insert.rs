@@ -128,7 +128,7 @@ impl Inserter {
         let (taken, warnings) = (result.affected_rows(), result.warnings());
         result.drop_result().await.map_err(from_mysql(&what))?;
         if warnings > 0 {
-            assert_harmless(session, &self.table, &what).await?;
+            assert_harmless(session, &self.table, u64::from(warnings), &what).await?;
         }
         if taken != self.waiting {
             return Err(Error::new(Kind::Data, format!("{what}: the server took {taken} of {} rows", self.waiting)));

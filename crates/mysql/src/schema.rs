@@ -319,7 +319,7 @@ async fn program(session: &mut Session, schema: &str, kind: ProgramKind, name: &
     let places = places(kind);
     let what = format!("read the {} {}", kind.sql().to_lowercase(), ident(name));
     let sql = format!("SHOW CREATE {} {}", kind.sql(), qualified(schema, name));
-    let mut row = session.one(&what, &sql).await?;
+    let mut row = session.one(&what, &sql).await.map_err(explain_view)?;
     let broken = kind == ProgramKind::View && warns_of_invalid(session).await?;
     let charset = row.text(places.charset);
     if !charset.starts_with("utf8") {
@@ -342,6 +342,16 @@ async fn program(session: &mut Session, schema: &str, kind: ProgramKind, name: &
         charset,
         broken,
     })
+}
+
+/// Servers before MySQL 8 do not show the statement of a view when a column that it names is gone.
+fn explain_view(error: Error) -> Error {
+    if !error.what.ends_with("(error 1356)") {
+        return error;
+    }
+    Error { kind: Kind::Config, ..error }.hint(
+        "this server does not show what a view is when a column that it needs is gone: drop the view, or make it again",
+    )
 }
 
 /// The same answer in another character set.

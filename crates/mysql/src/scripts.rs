@@ -25,13 +25,13 @@ pub(crate) fn refuse(scripts: &[Script], databases: &[&str]) -> Result<(), Error
             Error::new(Kind::Config, format!("{}, line {line}: {what}", script.name))
         };
         let tokens = tokens(script.text.as_bytes());
-        let command = |(at, token): &(usize, &[u8])| {
-            let before = tokens.iter().rev().find(|(other, _)| other < at);
+        let command = |(number, (at, token)): &(usize, &(usize, &[u8]))| {
+            let before = number.checked_sub(1).and_then(|number| tokens.get(number));
             let begins = before.is_none_or(|(_, before)| *before == b";") || begins_line(&script.text, *at);
             let known = COMMANDS.iter().any(|command| token.eq_ignore_ascii_case(command.as_bytes()));
             (begins && known) || *token == b"\\"
         };
-        if let Some((at, token)) = tokens.iter().find(|token| command(token)) {
+        if let Some((_, (at, token))) = tokens.iter().enumerate().find(command) {
             let what = format!("{} is a command of the client, or leaves the database", String::from_utf8_lossy(token));
             return Err(wrong(*at, what).hint("write plain SQL; nothing was changed"));
         }

@@ -180,6 +180,8 @@ async fn data_is_disarmed_before_it_gets_its_name(flavour: Flavour) {
     place.backup(&db.url()).run().await.success();
     marked(&live, &place, "staging").await;
     let there = everything(&server, live.name()).await;
+    // MySQL before 8 does not show such a view, and so not what it would be.
+    let needs = if flavour == Flavour::MySql5 { "drop the view" } else { "make it at the target's server first" };
     let elsewhere = format!("update {}.parents set name = 'oops'", live.name());
     for (text, code, says) in [
         ("select 1;\nupdate nothing_there set x = 1", 78, "2.sql, statement 2"),
@@ -188,7 +190,7 @@ async fn data_is_disarmed_before_it_gets_its_name(flavour: Flavour) {
         ("create table another (id int)", 78, "table another was made"),
         ("drop event e", 78, "event e was dropped"),
         // What a view and a trigger need.
-        ("alter table parents drop column name", 78, "make it at the target's server first"),
+        ("alter table parents drop column name", 78, needs),
         ("select 1;\n\nuse mysql;\nselect 2", 78, "2.sql, line 3: use"),
         ("update children set parent = 99", 65, "2.sql, statement 1"),
     ] {
