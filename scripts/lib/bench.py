@@ -14,7 +14,7 @@ from pathlib import Path
 
 import bench_shapes
 from bench_outcome import Failed, say, size_of
-from bench_run import NUMBER, Runner, processors, version
+from bench_run import NUMBER, Runner, processors, stages, version
 
 # Ranges of the floor: small enough to end together on four connections, large enough to cost no round trips.
 FLOOR_PAGES = 2048
@@ -79,24 +79,6 @@ class Bench(Runner):
         )
         _, log, entry = self.timed(name, command)
         entry["stages"] = stages(log)
-
-
-def stages(log):
-    """Seconds per stage, from the times of our own JSON log lines: a stage lasts until the next one begins."""
-    stage, since, found = None, None, {}
-    for line in log.splitlines():
-        try:
-            line = json.loads(line)
-        except ValueError:
-            continue
-        if line.get("message") not in ("stage begins", "stage ends"):
-            continue
-        moment = datetime.fromisoformat(line["time"].replace("Z", "+00:00"))
-        if stage:
-            found[stage] = (moment - since).total_seconds()
-        if line["message"] == "stage begins":
-            stage, since = line["stage"], moment
-    return found
 
 
 # What is measured

@@ -4,11 +4,13 @@ Owns the clock. Promises that every timed command begins with what came before w
 is said to have begun on a busy one; that a peer which fails or is missing is said to be so and never counted. Judges nothing.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 
 from bench_outcome import Failed, say
@@ -59,6 +61,24 @@ def processors():
         "sha_ni": " sha_ni " in cpu,
         "memory_gib": round(memory / 1024 / 1024),
     }
+
+
+def stages(log):
+    """Seconds per stage, from the times of our own JSON log lines: a stage lasts until the next one begins."""
+    stage, since, found = None, None, {}
+    for line in log.splitlines():
+        try:
+            line = json.loads(line)
+        except ValueError:
+            continue
+        if line.get("message") not in ("stage begins", "stage ends"):
+            continue
+        moment = datetime.fromisoformat(line["time"].replace("Z", "+00:00"))
+        if stage:
+            found[stage] = (moment - since).total_seconds()
+        if line["message"] == "stage begins":
+            stage, since = line["stage"], moment
+    return found
 
 
 class Runner:
