@@ -215,7 +215,8 @@ async fn keys(
     let mut odd = BTreeSet::new();
     for row in session.rows("read the keys", &sql).await? {
         let (table, column) = (row.text(0), row.text(1));
-        if row.maybe(2).is_some() || row.text(3) != "A" {
+        // MySQL 5 may say nothing of the order where it is ascending.
+        if row.maybe(2).is_some() || row.text(3) == "D" {
             odd.insert(table.clone());
         }
         let described =
