@@ -16,6 +16,7 @@ mod export_script;
 mod failure;
 mod filter;
 mod guard;
+mod indexes;
 mod insert;
 mod keys;
 mod loader;

@@ -7,6 +7,7 @@
 use crate::catalog::Table;
 use crate::connection::Session;
 use crate::failure::{from_mysql, map};
+use crate::indexes::LateIndexes;
 use crate::insert::Inserter;
 use crate::quote::qualified;
 use crate::reader::Readable;
@@ -49,6 +50,7 @@ enum State {
 pub(crate) struct SegmentLoader {
     state: State,
     readable: Arc<Readable>,
+    indexes: Arc<LateIndexes>,
     by_file: bool,
     current: Option<StreamName>,
 }
@@ -70,8 +72,8 @@ pub(crate) async fn prepare(session: &mut Session) -> Result<(), Error> {
 
 impl SegmentLoader {
     /// Over this session; `by_file` where the server takes `LOAD DATA LOCAL`.
-    pub fn new(session: Session, readable: Arc<Readable>, by_file: bool) -> Self {
-        Self { state: State::Idle(Box::new(session)), readable, by_file, current: None }
+    pub fn new(session: Session, readable: Arc<Readable>, indexes: Arc<LateIndexes>, by_file: bool) -> Self {
+        Self { state: State::Idle(Box::new(session)), readable, indexes, by_file, current: None }
     }
 
     fn table(&self) -> Result<&Table, Error> {
@@ -256,7 +258,8 @@ impl Loader for SegmentLoader {
     }
 
     async fn build(&mut self, build: &Build) -> Result<(), Error> {
-        Err(Error::new(Kind::Internal, format!("nothing is known of {}", build.what)))
+        let (indexes, schema) = (Arc::clone(&self.indexes), self.readable.schema.clone());
+        indexes.build(self.idle()?, &schema, build).await
     }
 }
 

@@ -9,6 +9,7 @@ use crate::connection::{Product, Purpose, Server, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::from_mysql;
 use crate::guard;
+use crate::indexes::LateIndexes;
 use crate::keys::{self, LateKey};
 use crate::loader::{self, SegmentLoader};
 use crate::mark::Mark;
@@ -52,6 +53,8 @@ pub struct MysqlTarget {
     way: Way,
     /// Foreign keys that wait for their tables to have their place.
     keys: Vec<LateKey>,
+    /// Indexes that wait for their rows.
+    indexes: Arc<LateIndexes>,
     /// Whether the server takes `LOAD DATA LOCAL`.
     by_file: bool,
     /// Holds the run's lock, and makes everything that is not loaded.
@@ -80,6 +83,7 @@ impl MysqlTarget {
         }
         let keys = keys::take_out(&mut catalog);
         preflight::check(&mut session, &catalog).await?;
+        let indexes = Arc::new(LateIndexes::take_out(&mut catalog));
         let target = if drill { DRILL } else { endpoint.database() };
         let scratch = Scratch::plan(&mut session, endpoint.clone(), target, &options.run).await?;
         let by_file = session.one("read local_infile", "SELECT @@local_infile").await?.flag(0);
@@ -94,6 +98,7 @@ impl MysqlTarget {
             scratch,
             way,
             keys,
+            indexes,
             by_file,
         })
     }
@@ -317,14 +322,19 @@ impl Target for MysqlTarget {
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
         let mut session = connect(&self.endpoint, Purpose::Write).await?;
         loader::prepare(&mut session).await?;
-        Ok(Box::new(SegmentLoader::new(session, Arc::clone(&self.readable), self.by_file)))
+        let (readable, indexes) = (Arc::clone(&self.readable), Arc::clone(&self.indexes));
+        Ok(Box::new(SegmentLoader::new(session, readable, indexes, self.by_file)))
     }
 
-    fn builds(&self, _stream: &StreamName) -> Vec<Vec<Build>> {
-        Vec::new()
+    fn builds(&self, stream: &StreamName) -> Vec<Vec<Build>> {
+        self.indexes.of(stream).into_iter().map(|build| vec![build]).collect()
     }
 
     async fn complete(&mut self) -> Result<(), Error> {
+        // Of a table without a segment in the backup, nobody builds them.
+        for build in self.indexes.left() {
+            self.indexes.build(&mut *self.session.lock().await, &self.scratch.name, &build).await?;
+        }
         let notes = self.rehearse().await.map_err(absent)?;
         self.notes.extend(notes);
         Ok(())
