@@ -1,5 +1,6 @@
 //! MariaDB and MySQL go away in the middle, or say no.
 
+use crate::integration::mysql::large::by_text_and_by_bytes;
 use crate::integration::mysql::road::large;
 use crate::integration::mysql::swap::{NEW, OLD, all, marked, run_all};
 use crate::integration::mysql::{Back, assert_same, everything, on_each_server, schemas_like, server};
@@ -97,6 +98,27 @@ async fn connections_cut_while_loading_leave_nothing(flavour: Flavour) {
     assert_eq!(db.one(&format!("select count(*) from {}.large", back.name)).await, "32768");
 }
 on_each_server!(connections_cut_while_loading_leave_nothing);
+
+/// G5: the network goes away while indexes are made of rows that are all in: nothing has the name, and nothing stays.
+async fn connections_cut_while_making_indexes_leave_nothing(flavour: Flavour) {
+    let server = server!(flavour);
+    let db = server.database().await;
+    db.exec(&by_text_and_by_bytes(13)).await;
+    db.exec("analyze table visits; analyze table scans").await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    let back = Back::of(&db);
+    for lost in [Lost::Answer, Lost::Words] {
+        let proxy = Tcp::start(server.host(), server.port()).await;
+        proxy.cut_at("ADD KEY", lost);
+        let url = format!("{}?ssl-mode=disabled", server.url_at_port(proxy.port(), &back.name));
+        assert_failed(place.restore(&url).run().await, 69, "index");
+        assert!(!server.has_database(&back.name).await);
+    }
+    place.restore(&back.url).run().await.success();
+    assert_eq!(schemas_like(&db, &back.name).await, std::slice::from_ref(&back.name));
+}
+on_each_server!(connections_cut_while_making_indexes_leave_nothing);
 
 /// G12: a stop in the middle of loading takes the scratch schema away.
 async fn a_stopped_restore_leaves_nothing(flavour: Flavour) {

@@ -111,7 +111,7 @@ pub(crate) struct Table {
     /// Names of the columns that say when a row was the current one, where the table keeps its history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<(String, String)>,
-    /// The integer column that leads the primary key of an InnoDB table.
+    /// The primary key of an InnoDB table, in whose order it is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
     /// Bytes it takes at the server, by its own estimate.
@@ -128,6 +128,29 @@ pub(crate) struct Key {
     pub columns: Vec<String>,
     /// Whether the first of them is an integer: ranges can be cut.
     pub integer: bool,
+    /// What ranges can be cut by where it is none.
+    #[serde(default, skip_serializing_if = "Leading::is_other")]
+    pub leading: Leading,
+}
+
+/// What a key's first column is, where it is no integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Leading {
+    /// Characters, which the server sorts by a collation.
+    Text,
+    /// Bytes, sorted as they are.
+    Bytes,
+    #[default]
+    Other,
+}
+
+impl Leading {
+    // serde wants a reference.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+    fn is_other(&self) -> bool {
+        *self == Self::Other
+    }
 }
 
 /// A sequence of MariaDB.

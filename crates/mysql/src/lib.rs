@@ -4,6 +4,7 @@
 //! the scratch database and the one `RENAME` that publishes it. Promises that no vendor program is needed, that rows come back to the last bit, and
 //! that what it cannot carry is refused by name. Refuses to know repositories and chunks.
 
+mod bounds;
 mod catalog;
 mod columns;
 mod connection;

@@ -3,7 +3,7 @@
 //! Owns the questions. Promises that an object which cannot be read fails the backup by its name, and that no object of a kind unknown here is
 //! left out in silence. The server writes the statements; nothing of them is changed.
 
-use crate::catalog::{Catalog, Database, Key, Moment, Program, ProgramKind, Sequence, Table, VERSION};
+use crate::catalog::{Catalog, Database, Key, Leading, Moment, Program, ProgramKind, Sequence, Table, VERSION};
 use crate::columns::{Described, describe};
 use crate::connection::{Record, Session};
 use crate::engines;
@@ -222,7 +222,8 @@ async fn keys(
         let described =
             columns.get(&table).and_then(|all| all.iter().find(|described| described.column.name == column));
         let integer = described.is_some_and(|described| is_integer(&described.declared));
-        keys.entry(table).or_insert_with(|| Key { columns: Vec::new(), integer }).columns.push(column);
+        let leading = described.map(|described| leading(&described.declared)).unwrap_or_default();
+        keys.entry(table).or_insert_with(|| Key { columns: Vec::new(), integer, leading }).columns.push(column);
     }
     keys.retain(|table, _| !odd.contains(table));
     Ok(keys)
@@ -232,6 +233,15 @@ fn is_integer(declared: &str) -> bool {
     ["tinyint", "smallint", "mediumint", "int", "bigint"]
         .iter()
         .any(|kind| declared.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with(['(', ' '])))
+}
+
+fn leading(declared: &str) -> Leading {
+    let kind = declared.split('(').next().unwrap_or_default();
+    match kind {
+        "char" | "varchar" => Leading::Text,
+        "binary" | "varbinary" => Leading::Bytes,
+        _ => Leading::Other,
+    }
 }
 
 async fn sequence(session: &mut Session, schema: &str, name: &str) -> Result<Sequence, Error> {

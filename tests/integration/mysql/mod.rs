@@ -7,6 +7,7 @@ mod export;
 mod filters;
 mod kinds;
 mod parts;
+pub mod large;
 mod privileges;
 pub mod road;
 mod snapshot;
