@@ -96,6 +96,10 @@ impl Address {
     /// Checks that a backup with these documents can be restored into it. Nothing is written yet.
     pub async fn open_target(self, documents: &[Document], options: TargetOptions) -> Result<Box<dyn Target>, Error> {
         self.assert_kind(documents)?;
+        if matches!(self.0, Driver::Postgres(_)) && !options.definers.is_empty() {
+            let what = "--map-definer: PostgreSQL has no definers";
+            return Err(Error::new(Kind::Config, what).hint("--no-owner and --role say to whom things belong there"));
+        }
         match self.0 {
             Driver::Mysql(endpoint) => Ok(Box::new(MysqlTarget::open(endpoint, documents, options).await?)),
             Driver::Postgres(endpoint) if !options.part.is_empty() => {

@@ -59,6 +59,8 @@ pub struct TargetOptions {
     pub workers: usize,
     /// Leave owners and grants out: everything belongs to the role that restores.
     pub no_owner: bool,
+    /// Programs of the first account of a pair are made as those of the second.
+    pub definers: Vec<(String, String)>,
     /// Everything is done as this role, which the copy belongs to; the role that connects when `None`.
     pub role: Option<String>,
     /// Make roles that the backup needs and the server lacks.

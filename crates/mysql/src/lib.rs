@@ -4,6 +4,7 @@
 //! the scratch database and the one `RENAME` that publishes it. Promises that no vendor program is needed, that rows come back to the last bit, and
 //! that what it cannot carry is refused by name. Refuses to know repositories and chunks.
 
+mod accounts;
 mod bounds;
 mod catalog;
 mod columns;
@@ -23,7 +24,9 @@ mod keys;
 mod loader;
 mod locks;
 mod mark;
+mod missing;
 mod objects;
+mod owners;
 mod part;
 mod preflight;
 mod privileges;

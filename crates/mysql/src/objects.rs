@@ -283,6 +283,12 @@ pub(crate) fn definer(text: &[u8]) -> Option<Vec<u8>> {
     text.get(at + 1..end).map(<[u8]>::to_vec)
 }
 
+/// The same statement, belonging to somebody else.
+pub(crate) fn with_definer(text: &[u8], definer: &[u8]) -> Vec<u8> {
+    let Some((at, end)) = definer_at(text) else { return text.to_vec() };
+    [text.get(..=at).unwrap_or_default(), definer, text.get(end..).unwrap_or_default()].concat()
+}
+
 /// From the blank before it to its end.
 fn definer_at(text: &[u8]) -> Option<(usize, usize)> {
     const WORD: &[u8] = b" DEFINER=";

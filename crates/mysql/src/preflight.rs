@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptions) -> Result<(), Error> {
     let refused =
         |what: &str| Err(Error::new(Kind::Config, format!("{what}: not for MySQL and MariaDB in this version")));
-    if options.role.is_some() || options.create_missing_roles {
-        return refused("acting as a role, or making roles");
+    if options.role.is_some() {
+        return refused("acting as a role");
     }
     if options.mode != Some(Mode::Drill) && SERVERS_OWN.contains(&endpoint.database()) {
         let what = format!("{endpoint} is the server's own database, which other programs rely on");

@@ -131,7 +131,7 @@ impl Pattern {
 }
 
 /// SQL's LIKE with backslashes, as grants on schemas have it.
-fn like(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn like(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern.split_first(), text.split_first()) {
         (None, None) => true,
         (Some((b'%', rest)), _) => like(rest, text) || text.split_first().is_some_and(|(_, text)| like(pattern, text)),

@@ -2,8 +2,9 @@
 //!
 //! Owns the order of a backup's reading side: connect; may everything be seen?; list; bring all sessions to one moment; read the catalog; cut segments.
 //! And at the end: sessions and locks are still there, the catalog is what it was, counts agree. Only then is the
-//! catalog handed over. Refuses what this version does not do for these servers yet, by name: accounts.
+//! catalog handed over. Refuses the databases that servers make for themselves.
 
+use crate::accounts::{ACCOUNTS, Accounts};
 use crate::catalog::{CATALOG, Catalog, Table};
 use crate::connection::{Product, Purpose, Session, connect};
 use crate::endpoint::Endpoint;
@@ -43,12 +44,13 @@ pub struct MysqlSource {
     keeper: Option<Arc<Mutex<Session>>>,
     cross_count: bool,
     rules: Rules,
+    accounts: Option<Accounts>,
 }
 
 impl MysqlSource {
     /// Connects, takes the snapshot and plans.
     pub async fn open(endpoint: Endpoint, options: &SourceOptions) -> Result<Self, Error> {
-        refuse_what_is_not_done(&endpoint, options)?;
+        refuse_servers_own(&endpoint)?;
         let rules = Rules::parse(&options.filter, endpoint.database())?;
         let mut leader = connect(&endpoint, Purpose::Look).await?;
         schema::database(&mut leader, endpoint.database()).await?;
@@ -64,6 +66,7 @@ impl MysqlSource {
                 other => break other?,
             }
         };
+        let accounts = Accounts::read(&mut leader, options.globals).await?;
         tracing::info!(moment = catalog.moment.protocol.told(), "all sessions see one moment");
         let mut sessions = taken.sessions;
         let mut witness = sessions.pop().ok_or_else(|| Error::new(Kind::Internal, "a snapshot without sessions"))?;
@@ -71,7 +74,8 @@ impl MysqlSource {
             segments::cut_all(&mut witness, endpoint.database(), &catalog.tables, &options.boundaries, true).await?;
         let plan = Plan { streams: streams(&catalog), segments: sorted(segments), boundaries };
         let filter = options.filter.clone();
-        let about = About { filter, ..about(&endpoint, &catalog, notes, witness.keeps_definitions) };
+        let about =
+            About { filter, globals: options.globals, ..about(&endpoint, &catalog, notes, witness.keeps_definitions) };
         let readable = Readable { schema: endpoint.database().to_owned(), tables: catalog.tables_by_stream() };
         Ok(Self {
             about,
@@ -83,6 +87,7 @@ impl MysqlSource {
             keeper: taken.keeper,
             cross_count: options.cross_count,
             rules,
+            accounts,
             endpoint,
         })
     }
@@ -150,10 +155,17 @@ impl Source for MysqlSource {
         self.rules.apply(&mut now);
         unchanged::assert_same(&self.catalog, &now)?;
         self.assert_alive().await?;
-        let bytes = serde_json::to_vec(&self.catalog)
-            .map_err(|e| Error::new(Kind::Internal, format!("write the catalog: {e}")))?;
-        Ok(vec![Document { name: CATALOG.to_owned(), bytes }])
+        let mut documents = vec![document(CATALOG, &self.catalog)?];
+        if let Some(accounts) = &self.accounts {
+            documents.push(document(ACCOUNTS, accounts)?);
+        }
+        Ok(documents)
     }
+}
+
+fn document(name: &str, content: &impl serde::Serialize) -> Result<Document, Error> {
+    let bytes = serde_json::to_vec(content).map_err(|e| Error::new(Kind::Internal, format!("write {name}: {e}")))?;
+    Ok(Document { name: name.to_owned(), bytes })
 }
 
 /// What is known of a snapshot besides the catalog.
@@ -200,15 +212,10 @@ fn first_other(before: &[Listed], after: &[Listed]) -> Option<String> {
     Some(format!("{} ({}, {})", ident(name), kind.to_lowercase(), engine.as_deref().unwrap_or("no engine")))
 }
 
-fn refuse_what_is_not_done(endpoint: &Endpoint, options: &SourceOptions) -> Result<(), Error> {
-    let refused =
-        |what: &str| Err(Error::new(Kind::Config, format!("{what}: not for MySQL and MariaDB in this version")));
+fn refuse_servers_own(endpoint: &Endpoint) -> Result<(), Error> {
     if SERVERS_OWN.contains(&endpoint.database()) {
         let what = format!("{endpoint} is the server's own database, which comes with another server by itself");
         return Err(Error::new(Kind::Config, what).hint("back up databases of applications"));
-    }
-    if options.globals != GlobalsWanted::No {
-        return refused("accounts beside a backup");
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Owns the order of a restore's writing side: everything that can be checked before anything is made; the scratch schema; sequences and tables; loaders; routines, views, triggers and events;
 //! then publishing. Promises that nothing appears under the target's name before publishing, and that foreign keys come back as they are, with the rows that they allowed.
 
+use crate::accounts::{ACCOUNTS, Accounts};
 use crate::catalog::{CATALOG, Catalog, Table};
 use crate::columns::describe;
 use crate::connection::{Product, Purpose, Server, Session, connect};
@@ -13,7 +14,9 @@ use crate::indexes::LateIndexes;
 use crate::keys::{self, LateKey};
 use crate::loader::{self, SegmentLoader};
 use crate::mark::Mark;
+use crate::missing::Missing;
 use crate::objects::{self, Place};
+use crate::owners;
 use crate::part;
 use crate::preflight::{self, There, modern};
 use crate::publish::{Incoming, Publication};
@@ -55,6 +58,8 @@ pub struct MysqlTarget {
     keys: Vec<LateKey>,
     /// Indexes that wait for their rows.
     indexes: Arc<LateIndexes>,
+    /// Accounts that are made.
+    accounts: Missing,
     /// Whether the server takes `LOAD DATA LOCAL`.
     by_file: bool,
     /// Holds the run's lock, and makes everything that is not loaded.
@@ -69,6 +74,7 @@ impl MysqlTarget {
         let missing = || Error::new(Kind::Data, format!("the backup has no document {CATALOG}"));
         let mut catalog = Catalog::parse(&Document::find(documents, CATALOG).ok_or_else(missing)?.bytes)?;
         preflight::refuse_what_is_not_done(&endpoint, &options)?;
+        owners::map(&mut catalog, &options.definers)?;
         scripts::refuse(&options.before_publish, &[endpoint.database(), &catalog.database.name])?;
         let mut session = connect(&endpoint, Purpose::Write).await?;
         refuse_read_only(&mut session, &endpoint).await?;
@@ -83,6 +89,13 @@ impl MysqlTarget {
         }
         let keys = keys::take_out(&mut catalog);
         preflight::check(&mut session, &catalog).await?;
+        let accounts = match Document::find(documents, ACCOUNTS) {
+            _ if !options.create_missing_roles => Missing::default(),
+            known => {
+                let known = known.map(|document| Accounts::parse(&document.bytes)).transpose()?;
+                Missing::choose(&mut session, &catalog, known).await?
+            }
+        };
         let indexes = Arc::new(LateIndexes::take_out(&mut catalog));
         let target = if drill { DRILL } else { endpoint.database() };
         let scratch = Scratch::plan(&mut session, endpoint.clone(), target, &options.run).await?;
@@ -99,6 +112,7 @@ impl MysqlTarget {
             way,
             keys,
             indexes,
+            accounts,
             by_file,
         })
     }
@@ -288,6 +302,7 @@ impl Target for MysqlTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let session = &mut *self.session.lock().await;
         let mut notes = self.scratch.create(session, &self.catalog.database).await?;
+        notes.extend(self.accounts.make(session).await?);
         if matches!(self.way, Way::Swap) {
             // There is room for one replaced schema, not for many.
             for old in replaced::of(session, self.endpoint.database()).await? {
@@ -405,6 +420,7 @@ impl Target for MysqlTarget {
         };
         let mut notes = std::mem::take(&mut self.notes);
         notes.extend(said.into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
+        notes.extend(self.accounts.grant(session, endpoint.database()).await.unwrap_or_else(|error| vec![error.what]));
         if let Err(error) = self.scratch.discard().await {
             notes.push(format!("{} is empty and stays: {}", self.scratch.name, error.what));
         }

@@ -66,6 +66,9 @@ pub struct RestoreArgs {
     /// Leave owners and grants out: everything belongs to the role that restores
     #[arg(long)]
     pub no_owner: bool,
+    /// Give programs of one account to another: app@%=staging@% (MySQL and MariaDB; may be repeated)
+    #[arg(long, value_name = "FROM=TO", conflicts_with = "no_owner")]
+    pub map_definer: Vec<String>,
     /// Do everything as this role: with --no-owner all that is made belongs to it, a new database included
     #[arg(long, value_name = "ROLE")]
     pub role: Option<String>,
@@ -104,6 +107,19 @@ impl RestoreArgs {
                     "with --only-table or --only-schema the target stays what it is, and gets what it does not have",
                 )),
         }
+    }
+
+    /// Which programs get other owners.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for what is no pair.
+    pub(crate) fn definers(&self) -> Result<Vec<(String, String)>, Failure> {
+        let pair = |text: &String| match text.split_once('=') {
+            Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.to_owned(), to.to_owned())),
+            _ => Err(Failure::new(Exit::Usage, format!("--map-definer {text}: not FROM=TO"))
+                .hint("write both accounts, as in app@%=staging@%")),
+        };
+        self.map_definer.iter().map(pair).collect()
     }
 
     /// Connections that load: a part is one transaction, and so one connection.

@@ -137,6 +137,7 @@ fn options(args: &DrillArgs, backup: &Backup) -> TargetOptions {
         source_server: backup.source_server(),
         workers: usize::from(args.workers),
         no_owner: true,
+        definers: Vec::new(),
         role: None,
         create_missing_roles: false,
         run: road::new_run(),

@@ -52,6 +52,7 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
         source_server: backup.source_server(),
         workers: usize::from(args.workers),
         no_owner: args.no_owner,
+        definers: args.definers()?,
         role: args.role.clone(),
         create_missing_roles: args.create_missing_roles,
         run: road::new_run(),

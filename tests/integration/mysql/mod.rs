@@ -2,12 +2,13 @@
 //!
 //! Owns what these tests share: a target dropped with its test, one test per flavour, and the comparison of two schemas by the server's own words and rows.
 
+mod accounts;
 mod all_databases;
 mod export;
 mod filters;
 mod kinds;
-mod parts;
 pub mod large;
+mod parts;
 mod privileges;
 pub mod road;
 mod snapshot;
