@@ -7,6 +7,7 @@ mod export;
 mod kill;
 mod limits;
 mod mysql;
+mod mysql_limits;
 mod objects;
 mod parts;
 mod prune;
