@@ -24,9 +24,14 @@ pub(crate) struct Missing {
 }
 
 impl Missing {
-    /// Chooses those that the server lacks. Without a document only those that programs belong to are known.
-    pub async fn choose(session: &mut Session, catalog: &Catalog, known: Option<Accounts>) -> Result<Self, Error> {
-        let needed = needed(catalog, known);
+    /// Chooses those that the server lacks. Without a document only those that programs belong to are known; with `no_owner` programs belong to whoever restores.
+    pub async fn choose(
+        session: &mut Session,
+        catalog: &Catalog,
+        known: Option<Accounts>,
+        no_owner: bool,
+    ) -> Result<Self, Error> {
+        let needed = needed(catalog, known, no_owner);
         let sql = "SELECT User, Host FROM mysql.user";
         let rows = session.rows("look for accounts", sql).await.map_err(|error| match error.kind {
             Kind::Refused => error.hint("GRANT SELECT ON mysql.* and CREATE USER ON *.* to the user who restores"),
@@ -110,9 +115,9 @@ impl Missing {
 }
 
 /// Owners of programs, accounts with grants on the schema, and roles that those have.
-fn needed(catalog: &Catalog, known: Option<Accounts>) -> Vec<Account> {
+fn needed(catalog: &Catalog, known: Option<Accounts>, no_owner: bool) -> Vec<Account> {
     let programs = [&catalog.views, &catalog.routines, &catalog.triggers, &catalog.events].into_iter().flatten();
-    let mut names: BTreeSet<Name> = programs.filter_map(owners::owner).collect();
+    let mut names: BTreeSet<Name> = programs.filter(|_| !no_owner).filter_map(owners::owner).collect();
     let known = known.map(|known| known.accounts).unwrap_or_default();
     let source = &catalog.database.name;
     let none = BTreeSet::new();

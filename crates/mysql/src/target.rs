@@ -93,7 +93,7 @@ impl MysqlTarget {
             _ if !options.create_missing_roles => Missing::default(),
             known => {
                 let known = known.map(|document| Accounts::parse(&document.bytes)).transpose()?;
-                Missing::choose(&mut session, &catalog, known).await?
+                Missing::choose(&mut session, &catalog, known, options.no_owner).await?
             }
         };
         let indexes = Arc::new(LateIndexes::take_out(&mut catalog));

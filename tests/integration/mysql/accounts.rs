@@ -178,6 +178,22 @@ async fn accounts_without_passwords_may_not_log_in(flavour: Flavour) {
 }
 on_each_server!(accounts_without_passwords_may_not_log_in);
 
+/// Programs that will belong to whoever restores need no account.
+async fn without_owners_nobody_is_made_for_programs(flavour: Flavour) {
+    let server = server!(flavour);
+    let db = server.database().await;
+    let people = People::of(&db);
+    people.arrive(flavour).await;
+    let place = Place::new().await;
+    place.backup(&db.url()).run().await.success();
+    people.leave(flavour).await;
+    let back = Back::of(&db);
+    let restore = place.restore(&back.url).env("LONGSHORE_CREATE_MISSING_ROLES", "true");
+    restore.env("LONGSHORE_NO_OWNER", "true").run().await.success();
+    assert_eq!(people.there().await, "");
+}
+on_each_server!(without_owners_nobody_is_made_for_programs);
+
 /// Whoever may not see accounts is told, and has no backup.
 async fn who_may_not_see_accounts_is_refused(flavour: Flavour) {
     let server = server!(flavour);
