@@ -8,7 +8,8 @@
 use crate::catalog::{Catalog, Table};
 use crate::connection::Session;
 use crate::failure::from_mysql;
-use crate::quote::{name_in, next_token, qualified};
+use crate::parts::{Parts, after_word, begins, first_name, has_word, names_in_parentheses, tokens};
+use crate::quote::qualified;
 use crate::text::Text;
 use engine::{Build, Error, Kind, StreamName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,8 +122,8 @@ fn take_out_of(table: &mut Table, needed: &BTreeSet<String>) -> Vec<Vec<u8>> {
         return Vec::new();
     }
     let (waiting, staying): (Vec<_>, Vec<_>) = items.into_iter().enumerate().partition(|(at, _)| late.contains(at));
-    let staying: Vec<Vec<u8>> = staying.into_iter().map(|(_, item)| item).collect();
-    table.create = Text([head, b"\n  ".to_vec(), staying.join(&b",\n  "[..]), b"\n".to_vec(), tail].concat());
+    let items = staying.into_iter().map(|(_, item)| item).collect();
+    table.create = Text(Parts { head, items, tail }.written());
     waiting.into_iter().map(|(_, item)| item).collect()
 }
 
@@ -141,79 +142,6 @@ fn needed_by_foreign_keys(catalog: &Catalog) -> BTreeMap<String, BTreeSet<String
         }
     }
     needed
-}
-
-/// A table's statement: what comes before the parenthesis, with it; what is in it, between commas; and the rest.
-struct Parts {
-    head: Vec<u8>,
-    items: Vec<Vec<u8>>,
-    tail: Vec<u8>,
-}
-
-impl Parts {
-    fn of(create: &[u8]) -> Option<Self> {
-        let (mut rest, mut depth) = (create, 0_usize);
-        let (mut head, mut items) = (Vec::new(), vec![Vec::new()]);
-        while let Some((token, after)) = next_token(rest) {
-            match token {
-                b"(" => depth += 1,
-                b")" if depth == 1 => {
-                    let items = items.into_iter().map(|item: Vec<u8>| item.trim_ascii().to_vec()).collect();
-                    return Some(Self { head, items, tail: rest.to_vec() });
-                }
-                b")" => depth = depth.checked_sub(1)?,
-                _ => {}
-            }
-            if depth == 0 || (depth == 1 && token == b"(") {
-                head.extend_from_slice(token);
-            } else if depth == 1 && token == b"," {
-                items.push(Vec::new());
-            } else if let Some(item) = items.last_mut() {
-                item.extend_from_slice(token);
-            }
-            rest = after;
-        }
-        None
-    }
-}
-
-/// What is not a blank, in order.
-fn tokens(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        loop {
-            let (token, after) = next_token(rest)?;
-            rest = after;
-            if !token.iter().all(u8::is_ascii_whitespace) {
-                return Some((token, after));
-            }
-        }
-    })
-}
-
-fn begins(item: &[u8], words: &[&str]) -> bool {
-    let mut tokens = tokens(item);
-    words.iter().all(|word| tokens.next().is_some_and(|(token, _)| token.eq_ignore_ascii_case(word.as_bytes())))
-}
-
-fn has_word(item: &[u8], word: &str) -> bool {
-    after_word(item, word).is_some()
-}
-
-/// What follows a word that stands outside of quotes.
-fn after_word<'a>(item: &'a [u8], word: &str) -> Option<&'a [u8]> {
-    tokens(item).find(|(token, _)| token.eq_ignore_ascii_case(word.as_bytes())).map(|(_, after)| after)
-}
-
-fn first_name(item: &[u8]) -> Option<String> {
-    tokens(item).next().and_then(|(token, _)| name_in(token)).map(|name| String::from_utf8_lossy(&name).into_owned())
-}
-
-/// The names of the first list of them.
-fn names_in_parentheses(text: &[u8]) -> Vec<String> {
-    let list = tokens(text).skip_while(|(token, _)| *token != b"(").skip(1).take_while(|(token, _)| *token != b")");
-    let names = list.filter(|(token, _)| token.first() == Some(&b'`')).filter_map(|(token, _)| name_in(token));
-    names.map(|name| String::from_utf8_lossy(&name).into_owned()).collect()
 }
 
 /// The first column of an index; none when it is on an expression.

@@ -6,7 +6,8 @@
 
 use crate::catalog::{Catalog, Table};
 use crate::connection::Session;
-use crate::quote::{ident, literal, name_in, next_token, qualified};
+use crate::parts::{Parts, after_word, begins, first_name, tokens};
+use crate::quote::{ident, literal, qualified};
 use crate::text::Text;
 use engine::Error;
 use std::collections::BTreeSet;
@@ -27,39 +28,28 @@ pub(crate) fn take_out(catalog: &mut Catalog) -> Vec<LateKey> {
 }
 
 fn take_out_of(table: &mut Table, there: &BTreeSet<String>) -> Vec<LateKey> {
-    let mut lines: Vec<Vec<u8>> = table.create.0.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-    let mut keys = Vec::new();
-    let mut at = 0;
-    while at < lines.len() {
-        match key_to(&lines[at]).filter(|(parent, _)| !there.contains(parent)) {
-            Some((parent, clause)) => {
-                keys.push(LateKey { table: table.name.clone(), parent, clause });
-                let last = lines.remove(at).last() != Some(&b',');
-                // What was the last but one is the last now.
-                let before = at.checked_sub(1).filter(|_| last).and_then(|before| lines.get_mut(before));
-                if let Some(before) = before.filter(|line| line.last() == Some(&b',')) {
-                    before.pop();
-                }
-            }
-            None => at += 1,
+    let Some(Parts { head, items, tail }) = Parts::of(&table.create.0) else { return Vec::new() };
+    let (mut keys, mut staying) = (Vec::new(), Vec::new());
+    for item in items {
+        match key_to(&item).filter(|(parent, _)| !there.contains(parent)) {
+            Some((parent, clause)) => keys.push(LateKey { table: table.name.clone(), parent, clause }),
+            None => staying.push(item),
         }
     }
-    table.create = Text(lines.join(&b'\n'));
+    if !keys.is_empty() {
+        table.create = Text(Parts { head, items: staying, tail }.written());
+    }
     keys
 }
 
-/// The table of its own schema that a line's foreign key refers to, and the line without its comma.
-fn key_to(line: &[u8]) -> Option<(String, String)> {
-    const WORD: &[u8] = b" REFERENCES ";
-    let text = line.strip_prefix(b"  CONSTRAINT ")?;
-    let at = text.windows(WORD.len()).position(|words| words == WORD)?;
-    let (token, after) = next_token(text.get(at + WORD.len()..)?)?;
-    if after.first() == Some(&b'.') {
+/// The table of its own schema that a foreign key refers to, and the key.
+fn key_to(item: &[u8]) -> Option<(String, String)> {
+    let after = after_word(item, "REFERENCES").filter(|_| begins(item, &["CONSTRAINT"]))?;
+    let (name, rest) = tokens(after).next()?;
+    if rest.first() == Some(&b'.') {
         return None;
     }
-    let parent = String::from_utf8_lossy(&name_in(token)?).into_owned();
-    let clause = String::from_utf8(line.to_vec()).ok()?;
-    Some((parent, clause.trim().trim_end_matches(',').to_owned()))
+    Some((first_name(name)?, String::from_utf8(item.to_vec()).ok()?))
 }
 
 /// Makes the keys. `checked`: each by the server against the rows that are there, and those whose table is not there are left out, with a note; otherwise as they were.

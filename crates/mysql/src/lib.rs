@@ -28,6 +28,7 @@ mod missing;
 mod objects;
 mod owners;
 mod part;
+mod parts;
 mod preflight;
 mod privileges;
 mod publish;
