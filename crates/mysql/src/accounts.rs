@@ -69,6 +69,12 @@ impl fmt::Display for Name {
 }
 
 impl Name {
+    /// `app@%`, as people write it and `CURRENT_USER()` does; everybody's host where none is said.
+    pub fn plain(text: &str) -> Self {
+        let (user, host) = text.rsplit_once('@').unwrap_or((text, "%"));
+        Self { user: user.to_owned(), host: host.to_owned() }
+    }
+
     /// The account that a text begins with, quoted in any way, or not at all.
     pub fn first_of(text: &[u8]) -> Option<Self> {
         let (user, rest) = word(text)?;
@@ -186,6 +192,7 @@ mod tests {
         assert_eq!(Name::first_of(b"reader TO"), Some(name("reader", "")));
         assert_eq!(name("o'neil", "%").to_string(), "'o\\'neil'@'%'");
         assert_eq!(name("reader", "").to_string(), "'reader'");
+        assert_eq!((Name::plain("o@h@%"), Name::plain("ann")), (name("o@h", "%"), name("ann", "%")));
     }
 
     #[test]

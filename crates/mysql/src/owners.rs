@@ -21,13 +21,13 @@ pub(crate) fn map(catalog: &mut Catalog, definers: &[(String, String)]) -> Resul
             let what = format!("--map-definer {from}={to}: the new owner's name has letters beyond ASCII");
             return Err(Error::new(Kind::Config, what).hint("choose an account with a plain name; nothing was changed"));
         }
-        changed.push((account(from), account(to)));
+        changed.push((Name::plain(from), Name::plain(to)));
     }
     let Catalog { views, routines, triggers, events, .. } = catalog;
     let (mut owners, mut met) = (BTreeSet::new(), BTreeSet::new());
     for program in [views, routines, triggers, events].into_iter().flatten() {
         let Some(owner) = owner(program) else { continue };
-        if let Some((from, to)) = changed.iter().find(|(from, _)| *from == owner) {
+        if let Some((from, to)) = changed.iter().find(|(from, _)| is(from, &owner)) {
             program.create = Text(objects::with_definer(&program.create.0, &definer(to)));
             met.insert(from.clone());
         }
@@ -40,15 +40,14 @@ pub(crate) fn map(catalog: &mut Catalog, definers: &[(String, String)]) -> Resul
     Err(Error::new(Kind::Config, what).hint(format!("they belong to {all}; nothing was changed")))
 }
 
+/// A role of MariaDB has no host, and people name it without one.
+fn is(named: &Name, owner: &Name) -> bool {
+    named == owner || (owner.host.is_empty() && named.host == "%" && named.user == owner.user)
+}
+
 /// Whom a program belongs to.
 pub(crate) fn owner(program: &Program) -> Option<Name> {
     Name::first_of(objects::definer(&program.create.0)?.strip_prefix(b"DEFINER=")?)
-}
-
-/// `app@%`; everybody's host where none is said.
-fn account(text: &str) -> Name {
-    let (user, host) = text.rsplit_once('@').unwrap_or((text, "%"));
-    Name { user: user.to_owned(), host: host.to_owned() }
 }
 
 fn definer(name: &Name) -> Vec<u8> {
@@ -78,6 +77,14 @@ mod tests {
         let expected = "CREATE DEFINER=`st``age`@`10.0.%` PROCEDURE `p`() SELECT ' DEFINER=`app`@`%` '";
         assert_eq!(mapped("app@%", "st`age@10.0.%").unwrap(), expected);
         assert_eq!(mapped("app", "st`age@10.0.%").unwrap(), expected);
+    }
+
+    #[test]
+    fn a_role_is_named_without_a_host() {
+        let mut catalog = catalog();
+        catalog.routines[0].create = Text(b"CREATE DEFINER=`staff` PROCEDURE `p`() SELECT 1".to_vec());
+        map(&mut catalog, &[("staff".to_owned(), "app@%".to_owned())]).unwrap();
+        assert_eq!(catalog.routines[0].create.shown(), "CREATE DEFINER=`app`@`%` PROCEDURE `p`() SELECT 1");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! without a grant is simply not in any list. So a backup asks first whether the user would see everything. Promises
 //! that a refusal prints the statements that help. Trusts the list only to say yes: whatever is done is still tried.
 
+use crate::accounts::Name;
 use crate::connection::Session;
 use crate::endpoint::Endpoint;
 use crate::quote::ident;
@@ -47,7 +48,7 @@ impl Grants {
         }
         let rows = session.rows("read the grants", &sql).await?;
         let lines: Vec<String> = rows.iter().map(|row| row.text(0)).collect();
-        Ok(Self { account: quoted_account(&account), ..Self::parse(&lines) })
+        Ok(Self { account: Name::plain(&account).to_string(), ..Self::parse(&lines) })
     }
 
     fn parse(lines: &[String]) -> Self {
@@ -181,13 +182,6 @@ fn name(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// `ann@%` as statements write it.
-fn quoted_account(account: &str) -> String {
-    let (user, host) = account.rsplit_once('@').unwrap_or((account, "%"));
-    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
-    format!("{}@{}", quoted(user), quoted(host))
-}
-
 /// What a backup of a schema lacks, as statements that grant it.
 pub(crate) fn lacking(grants: &Grants, session: &Session, endpoint: &Endpoint) -> Vec<String> {
     let schema = endpoint.database();
@@ -275,6 +269,5 @@ mod tests {
     fn odd_names_are_read() {
         let some = grants(&["GRANT SELECT ON `a``b ON c`.* TO `x`@`%`"]);
         assert!(!some.on("other", "SELECT"));
-        assert_eq!(quoted_account("o'neil@h@%"), "'o\\'neil@h'@'%'");
     }
 }
