@@ -4,17 +4,14 @@ Owns the order. Promises that every timed command starts from the same state (ch
 that a failure of ours ends the run. Judges nothing: bench_report.py does.
 """
 
-import argparse
-import json
 import os
 import subprocess
-import sys
 from datetime import datetime, timezone
-from pathlib import Path
 
 import bench_shapes
-from bench_outcome import Failed, say, size_of
-from bench_run import NUMBER, Runner, processors, stages, version
+from bench_jobs import Jobs, run
+from bench_outcome import say, size_of
+from bench_run import NUMBER, processors, version
 
 # Ranges of the floor: small enough to end together on four connections, large enough to cost no round trips.
 FLOOR_PAGES = 2048
@@ -29,18 +26,14 @@ INSTALL = {
 }
 
 
-class Bench(Runner):
+class Bench(Jobs):
     """One run: where things are, and what was seen."""
 
     def __init__(self, args):
-        super().__init__(args.work, args.binary, INSTALL)
-        self.args = args
-        self.repository = None
+        super().__init__(args, INSTALL, os.environ["PGPASSWORD"])
         self.dump = None
         url = "postgres://{PGUSER}@{PGHOST}:{PGPORT}".format(**os.environ)
         self.url = lambda database: f"{url}/{database}?sslmode=disable"
-        password = os.environ["PGPASSWORD"]
-        self.env |= {"LONGSHORE_SOURCE_PASSWORD": password, "LONGSHORE_TARGET_PASSWORD": password}
 
     # Running things
 
@@ -53,32 +46,6 @@ class Bench(Runner):
     def settle(self):
         self.sql("postgres", "CHECKPOINT")
         return super().settle()
-
-    # Ours
-
-    def init(self, repository):
-        subprocess.run(
-            [self.binary, "init", "--repo", repository, "--quiet"], env=self.env, check=True, stdout=subprocess.DEVNULL
-        )
-
-    def backup(self, name, repository, database="bench", options=""):
-        command = (
-            f"'{self.binary}' backup --source '{self.url(database)}' --repo '{repository}' --name {database} "
-            f"--output json --log-format json {options}"
-        )
-        out, _, entry = self.timed(name, command)
-        entry["summary"] = {
-            key: value for key, value in json.loads(out).items() if key in ("rows", "bytes", "added_bytes", "stored_bytes", "chunks", "reused_chunks")
-        }
-        return entry
-
-    def restore(self, name, repository, options="", database="bench"):
-        command = (
-            f"'{self.binary}' restore --repo '{repository}' --from {database}@latest --target '{self.url('bench_back')}' "
-            f"--output json --log-format json {options}"
-        )
-        _, log, entry = self.timed(name, command)
-        entry["stages"] = stages(log)
 
 
 # What is measured
@@ -234,32 +201,19 @@ def machine(bench):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    for name in ("binary", "work", "scale", "settings", "results"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--rounds", type=int, required=True)
-    parser.add_argument("--restore-rounds", type=int, required=True)
-    args = parser.parse_args()
-    bench = Bench(args)
-    facts = machine(bench)
-    try:
-        # Once through everything unmeasured, so that the first round finds the cache as the others do.
-        floor(bench)
-        del bench.seen["floor"]
-        for number in range(args.rounds):
-            say(f"backups, round {number + 1} of {args.rounds}")
-            backup_round(bench, number == 0)
-        for number in range(args.restore_rounds):
-            say(f"restores, round {number + 1} of {args.restore_rounds}")
-            restore_round(bench, number == 0)
-        changes(bench)
-        bench_shapes.measure(bench)
-    except Failed as error:
-        sys.exit(f"bench: error: {error}")
-    results = {"machine": facts, "seen": bench.seen, "skipped": bench.skipped}
-    Path(args.results).write_text(json.dumps(results, indent=1))
+def measure(bench):
+    # Once through everything unmeasured, so that the first round finds the cache as the others do.
+    floor(bench)
+    del bench.seen["floor"]
+    for number in range(bench.args.rounds):
+        say(f"backups, round {number + 1} of {bench.args.rounds}")
+        backup_round(bench, number == 0)
+    for number in range(bench.args.restore_rounds):
+        say(f"restores, round {number + 1} of {bench.args.restore_rounds}")
+        restore_round(bench, number == 0)
+    changes(bench)
+    bench_shapes.measure(bench)
 
 
 if __name__ == "__main__":
-    main()
+    run(Bench, machine, measure)

@@ -54,6 +54,19 @@ class Report:
         if self.machine["scale"] != "full":
             self.add("", "**This is the small scale, for trying the script out: it says nothing about speed.**")
 
+    def slower(self, pairs, stored):
+        """Peers that beat ours at the same work: by pairs of ours and its peers in seconds, and of those named in bytes."""
+        lines = []
+        for ours, peers in pairs:
+            for peer in peers:
+                if self.has(ours, peer) and self.of(peer) < self.of(ours):
+                    lines.append(f"- `{peer}` takes {self.of(peer):.1f} s, “{ours}” {self.of(ours):.1f} s.")
+        ours = self.of("ours, first", "stored")
+        for peer in stored:
+            if self.has(peer) and self.of(peer, "stored") < ours:
+                lines.append(f"- `{peer}` stores {self.of(peer, 'stored') / MIB:,.0f} MiB, ours {ours / MIB:,.0f} MiB.")
+        return lines or ["- No peer measured here was faster, or stored less, at the same work."]
+
     def end(self, old):
         """The whole page, with what people wrote in `old`, the page as it stands."""
         by_hand = old.split(BEGIN, 1)[1].split(END, 1)[0] if BEGIN in old and END in old else "\n"

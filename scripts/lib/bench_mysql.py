@@ -4,15 +4,12 @@ Owns the order. Promises that every timed command starts from the same state (sy
 ours ends the run. Judges nothing: bench_mysql_report.py does.
 """
 
-import argparse
-import json
 import os
-import sys
 from datetime import datetime, timezone
-from pathlib import Path
 
-from bench_outcome import Failed, say, size_of
-from bench_run import NUMBER, Runner, processors, stages, version
+from bench_jobs import Jobs, run
+from bench_outcome import say, size_of
+from bench_run import NUMBER, processors, version
 
 INSTALL = {
     "mariadb-dump": "apt-get install mariadb-client",
@@ -21,46 +18,24 @@ INSTALL = {
 }
 
 
-class Bench(Runner):
+class Bench(Jobs):
     """One run: where things are, and what was seen."""
 
     def __init__(self, args):
-        super().__init__(args.work, args.binary, INSTALL)
-        self.args = args
+        super().__init__(args, INSTALL, os.environ["BENCH_MYSQL_PASSWORD"])
         self.client = os.environ["BENCH_MYSQL_CLIENT"]
-        password = os.environ["BENCH_MYSQL_PASSWORD"]
         address = f"mysql://bench@127.0.0.1:{os.environ['BENCH_MYSQL_PORT']}"
         self.url = lambda database: f"{address}/{database}?ssl-mode=disabled"
-        self.env |= {"LONGSHORE_SOURCE_PASSWORD": password, "LONGSHORE_TARGET_PASSWORD": password}
-        self.repository = None
         self.dumps = {}
 
     def sql(self, text):
         return self.quietly("mariadb", f"--defaults-file={self.client}", "-Ne", text).strip()
 
-    def backup(self, name, repository, options=""):
-        command = (
-            f"'{self.binary}' backup --source '{self.url('bench')}' --repo '{repository}' --name bench "
-            f"--output json --log-format json {options}"
-        )
-        out, _, entry = self.timed(name, command)
-        wanted = ("rows", "bytes", "added_bytes", "stored_bytes", "chunks", "reused_chunks")
-        entry["summary"] = {key: value for key, value in json.loads(out).items() if key in wanted}
-        return entry
-
-    def restore(self, name, options=""):
-        command = (
-            f"'{self.binary}' restore --repo '{self.repository}' --from bench@latest --target '{self.url('bench_back')}' "
-            f"--output json --log-format json {options}"
-        )
-        _, log, entry = self.timed(name, command)
-        entry["stages"] = stages(log)
-
 
 def backup_round(bench):
     directory = bench.fresh("repository")
     bench.repository = f"file://{directory}"
-    bench.quietly(bench.binary, "init", "--repo", bench.repository, "--quiet")
+    bench.init(bench.repository)
     entry = bench.backup("ours, first", bench.repository)
     entry["stored"], entry["files"] = size_of(directory)
     piped = bench.fresh("dump.sql.zst")
@@ -84,7 +59,7 @@ def stored(entry, path):
 def restore_round(bench, first_round):
     drop = "DROP DATABASE IF EXISTS bench_back"
     bench.sql(drop)
-    bench.restore("ours, restore")
+    bench.restore("ours, restore", bench.repository)
     bench.sql(drop)
     folder = bench.dumps["mydumper -t 2 -c"]
     if folder.exists():
@@ -92,7 +67,7 @@ def restore_round(bench, first_round):
         bench.peer(["mydumper"], "myloader -t 2", command)
         bench.sql(drop)
     if first_round:
-        bench.restore("ours, restore, every row compared", "--prove content")
+        bench.restore("ours, restore, every row compared", bench.repository, "--prove content")
         bench.sql(f"{drop}; CREATE DATABASE bench_back")
         command = f"zstd -q -dc '{bench.dumps['pipe']}' | mariadb --defaults-file='{bench.client}' bench_back"
         bench.peer(["mariadb-dump", "zstd"], "zstd -dc | mysql", command)
@@ -127,28 +102,15 @@ def machine(bench):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    for name in ("binary", "work", "scale", "settings", "results"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--rounds", type=int, required=True)
-    parser.add_argument("--restore-rounds", type=int, required=True)
-    args = parser.parse_args()
-    bench = Bench(args)
-    facts = machine(bench)
-    try:
-        for number in range(args.rounds):
-            say(f"backups, round {number + 1} of {args.rounds}")
-            backup_round(bench)
-        for number in range(args.restore_rounds):
-            say(f"restores, round {number + 1} of {args.restore_rounds}")
-            restore_round(bench, number == 0)
-        changes(bench)
-    except Failed as error:
-        sys.exit(f"bench: error: {error}")
-    results = {"machine": facts, "seen": bench.seen, "skipped": bench.skipped}
-    Path(args.results).write_text(json.dumps(results, indent=1))
+def measure(bench):
+    for number in range(bench.args.rounds):
+        say(f"backups, round {number + 1} of {bench.args.rounds}")
+        backup_round(bench)
+    for number in range(bench.args.restore_rounds):
+        say(f"restores, round {number + 1} of {bench.args.restore_rounds}")
+        restore_round(bench, number == 0)
+    changes(bench)
 
 
 if __name__ == "__main__":
-    main()
+    run(Bench, machine, measure)

@@ -74,16 +74,7 @@ def targets(report):
 def slower(report):
     """Peers that beat ours at the same work."""
     pairs = [("ours, first", [DUMP, COMPRESSED, PLAIN]), ("ours, restore", ["myloader -t 2", "zstd -dc | mysql"])]
-    lines = [
-        f"- `{peer}` takes {report.of(peer):.1f} s, “{ours}” {report.of(ours):.1f} s."
-        for ours, peers in pairs
-        for peer in peers
-        if report.has(ours, peer) and report.of(peer) < report.of(ours)
-    ]
-    for peer in (DUMP, COMPRESSED, PLAIN):
-        if report.has(peer) and report.of(peer, "stored") < report.of("ours, first", "stored"):
-            lines.append(f"- `{peer}` stores {report.of(peer, 'stored') / MIB:,.0f} MiB, ours {report.of('ours, first', 'stored') / MIB:,.0f} MiB.")
-    return lines or ["- No peer measured here was faster, or stored less, at the same work."]
+    return report.slower(pairs, [DUMP, COMPRESSED, PLAIN])
 
 
 def opening(report):

@@ -149,17 +149,7 @@ def slower(report):
     for shape in SHAPES.values():
         pairs.append((f"ours, {shape}", [f"pg_dump -Fd -j2, {shape}"]))
         pairs.append((f"ours, restore, {shape}", [f"pg_restore -j2, {shape}"]))
-    lines = []
-    for ours, peers in pairs:
-        for peer in peers:
-            if report.has(ours, peer) and report.of(peer) < report.of(ours):
-                lines.append(f"- `{peer}` takes {report.of(peer):.1f} s, “{ours}” {report.of(ours):.1f} s.")
-    smaller = [name for name in ("pg_dump -Fd -j2", "pg_dump -Fc", "pg_dump | zstd -3 -T2", "pg_dump | restic, first") if report.has(name)]
-    for peer in smaller:
-        ours, theirs = report.of("ours, first", "stored"), report.of(peer, "stored")
-        if theirs < ours:
-            lines.append(f"- `{peer}` stores {theirs / MIB:,.0f} MiB, ours {ours / MIB:,.0f} MiB.")
-    return lines or ["- No peer measured here was faster, or stored less, at the same work."]
+    return report.slower(pairs, ["pg_dump -Fd -j2", "pg_dump -Fc", "pg_dump | zstd -3 -T2", "pg_dump | restic, first"])
 
 
 def opening(report):
