@@ -21,7 +21,7 @@ pub(crate) fn push(row: &mut Vec<u8>, first: bool, value: Option<&[u8]>) {
         row.extend_from_slice(b"\\N");
         return;
     };
-    while let Some(at) = rest.iter().position(|byte| escape(*byte).is_some()) {
+    while let Some(at) = first_special(rest) {
         let (plain, special) = rest.split_at(at);
         row.extend_from_slice(plain);
         if let Some(letter) = special.first().and_then(|byte| escape(*byte)) {
@@ -30,6 +30,16 @@ pub(crate) fn push(row: &mut Vec<u8>, first: bool, value: Option<&[u8]>) {
         rest = special.get(1..).unwrap_or_default();
     }
     row.extend_from_slice(rest);
+}
+
+/// Where the first byte is that is not written as it is. Sixteen at a time, which compilers make one comparison of: nearly all bytes of a database come by here,
+/// and hardly any is special.
+fn first_special(bytes: &[u8]) -> Option<usize> {
+    let special = |byte: u8| (byte == b'\\') | (byte == b'\t') | (byte == b'\n') | (byte == 0);
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let plain = blocks.iter().take_while(|block| !block.iter().fold(false, |any, byte| any | special(*byte))).count();
+    let from = plain * 16;
+    bytes.get(from..)?.iter().position(|byte| special(*byte)).map(|at| from + at)
 }
 
 fn escape(byte: u8) -> Option<u8> {
@@ -92,6 +102,21 @@ mod tests {
         assert_eq!(back.iter().map(Option::as_deref).collect::<Vec<_>>(), values);
         assert_eq!(line(&[None]), b"\\N");
         assert_eq!(line(&[Some(b"a\tb"), None, Some(b"")]), b"a\\tb\t\\N\t");
+    }
+
+    #[test]
+    fn what_is_special_is_found_wherever_it_stands() {
+        for special in [b'\\', b'\t', b'\n', 0] {
+            for len in 1..70 {
+                for at in 0..len {
+                    let mut bytes = vec![b'x'; len];
+                    bytes[at] = special;
+                    assert_eq!(first_special(&bytes), Some(at), "{at} of {len}");
+                    bytes[at] = special | 0x80;
+                    assert_eq!(first_special(&bytes), None, "{at} of {len}");
+                }
+            }
+        }
     }
 
     #[test]
