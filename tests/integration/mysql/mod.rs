@@ -4,6 +4,7 @@
 
 mod accounts;
 mod all_databases;
+mod cross;
 mod export;
 mod filters;
 mod kinds;
