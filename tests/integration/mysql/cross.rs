@@ -18,7 +18,7 @@ async fn application(db: &TestSchema, flavour: Flavour) {
            likes set('x','y'), day date, at datetime(6), span time, year year, changed timestamp null default current_timestamp on update current_timestamp,
            unique key by_name (name), key by_day (day, kind)) engine=InnoDB default charset=utf8mb4 collate=utf8mb4_general_ci auto_increment=1000",
         &format!("insert into people (name, note, photo, ratio, small, flags, kind, likes, day, at, span, year) values
-           ('\u{1f642} \u{e9}\\\\\\t', 'M\u{fc}ller', x'00090a0d5c27ff', 1e-300, 0.1, b'101010101', 'b,c', 'x,y', {zero}), ('', '', '', -0e0, -3.4e38, 0, 'd''e', '', {zero}), ('\\n', null, null, null, null, null, null, null, null, null, null, null)"),
+           ('\u{1f642} \u{e9}\\\\\\t', 'M\u{fc}ller', x'00090a0d5c27ff', 1e-300, 0.1, b'101010101', 'b,c', 'x,y', {zero}), ('', '', '', -2.5e-7, -3.4e38, 0, 'd''e', '', {zero}), ('\\n', null, null, null, null, null, null, null, null, null, null, null)"),
         &format!("create table visits (id bigint not null, person int unsigned not null, said {document}, primary key (id, person), constraint visits_person foreign key (person) references people (id) on delete cascade) engine=InnoDB default charset=utf8mb4 collate=utf8mb4_general_ci"),
         "insert into visits values (0, 1000, '{\"a\": [1, 2.5, null, \"\u{e9}\"]}'), (-5, 1001, '{}')",
         "create table log (what varchar(40) not null) engine=InnoDB default charset=utf8mb4 collate=utf8mb4_general_ci",
