@@ -87,70 +87,57 @@ async fn is_refused(from: Flavour, to: Flavour, make: &str, obstacles: &[&str]) 
     assert_eq!(empty.rows("show tables").await.len(), 0);
 }
 
-mod a_newer_version {
-    use super::{Flavour, comes_back};
-
-    #[tokio::test]
-    async fn of_mysql() {
-        comes_back(Flavour::MySql5, Flavour::MySql9).await;
-    }
-
-    #[tokio::test]
-    async fn of_mariadb() {
-        comes_back(Flavour::MariaDb10, Flavour::MariaDb11).await;
-    }
+#[tokio::test]
+async fn mysql_comes_back_at_a_newer_version() {
+    comes_back(Flavour::MySql5, Flavour::MySql9).await;
 }
 
-mod the_other_product {
-    use super::{Flavour, comes_back};
-
-    #[tokio::test]
-    async fn mysql_5_6_to_mariadb_10_11() {
-        comes_back(Flavour::MySql5, Flavour::MariaDb10).await;
-    }
-
-    #[tokio::test]
-    async fn mysql_9_to_mariadb_10_11() {
-        comes_back(Flavour::MySql9, Flavour::MariaDb10).await;
-    }
-
-    #[tokio::test]
-    async fn mysql_9_to_mariadb_11_8() {
-        comes_back(Flavour::MySql9, Flavour::MariaDb11).await;
-    }
-
-    #[tokio::test]
-    async fn mariadb_10_11_to_mysql_9() {
-        comes_back(Flavour::MariaDb10, Flavour::MySql9).await;
-    }
-
-    #[tokio::test]
-    async fn mariadb_11_8_to_mysql_9() {
-        comes_back(Flavour::MariaDb11, Flavour::MySql9).await;
-    }
+#[tokio::test]
+async fn mariadb_comes_back_at_a_newer_version() {
+    comes_back(Flavour::MariaDb10, Flavour::MariaDb11).await;
 }
 
-mod refusals {
-    use super::{Flavour, is_refused};
+#[tokio::test]
+async fn mysql_5_6_comes_back_at_mariadb_10_11() {
+    comes_back(Flavour::MySql5, Flavour::MariaDb10).await;
+}
 
-    #[tokio::test]
-    async fn an_older_version() {
-        let table = "create table t (id int primary key)";
-        is_refused(Flavour::MySql9, Flavour::MySql5, table, &["older than 9"]).await;
-        is_refused(Flavour::MariaDb11, Flavour::MariaDb10, table, &["older than 11.8"]).await;
-    }
+#[tokio::test]
+async fn mysql_9_comes_back_at_mariadb_10_11() {
+    comes_back(Flavour::MySql9, Flavour::MariaDb10).await;
+}
 
-    #[tokio::test]
-    async fn collations_of_mysql_at_mariadb() {
-        let table = "create table t (a varchar(9)) charset utf8mb4 collate utf8mb4_0900_as_cs; create table u (a varchar(9) character set gb18030)";
-        is_refused(Flavour::MySql9, Flavour::MariaDb10, table, &["does not know", "utf8mb4_0900_as_cs", "gb18030"])
-            .await;
-    }
+#[tokio::test]
+async fn mysql_9_comes_back_at_mariadb_11_8() {
+    comes_back(Flavour::MySql9, Flavour::MariaDb11).await;
+}
 
-    #[tokio::test]
-    async fn what_only_mariadb_has_at_mysql() {
-        let things = "create sequence s; create table h (a int) with system versioning; create table u (a varchar(9)) charset utf8mb4 collate utf8mb4_uca1400_ai_ci";
-        let obstacles = ["MySQL has no sequences: s", "MySQL has no tables with history: h", "utf8mb4_uca1400_ai_ci"];
-        is_refused(Flavour::MariaDb10, Flavour::MySql9, things, &obstacles).await;
-    }
+#[tokio::test]
+async fn mariadb_10_11_comes_back_at_mysql_9() {
+    comes_back(Flavour::MariaDb10, Flavour::MySql9).await;
+}
+
+#[tokio::test]
+async fn mariadb_11_8_comes_back_at_mysql_9() {
+    comes_back(Flavour::MariaDb11, Flavour::MySql9).await;
+}
+
+#[tokio::test]
+async fn an_older_version_is_refused() {
+    let table = "create table t (id int primary key)";
+    is_refused(Flavour::MySql9, Flavour::MySql5, table, &["older than 9"]).await;
+    is_refused(Flavour::MariaDb11, Flavour::MariaDb10, table, &["older than 11.8"]).await;
+}
+
+#[tokio::test]
+async fn collations_of_mysql_are_refused_at_mariadb() {
+    let table = "create table t (a varchar(9)) charset utf8mb4 collate utf8mb4_0900_as_cs; create table u (a varchar(9) character set gb18030)";
+    is_refused(Flavour::MySql9, Flavour::MariaDb10, table, &["does not know", "utf8mb4_0900_as_cs", "gb18030"]).await;
+}
+
+#[tokio::test]
+async fn what_only_mariadb_has_is_refused_at_mysql() {
+    let things = "create sequence s; create table h (a int) with system versioning; create table u (a varchar(9)) charset utf8mb4 collate utf8mb4_uca1400_ai_ci";
+    let obstacles = ["MySQL has no sequences: s", "MySQL has no tables with history: h", "utf8mb4_uca1400_ai_ci"];
+    is_refused(Flavour::MariaDb10, Flavour::MySql9, things, &obstacles).await;
 }
