@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Owns the images of the test servers: decides whether official ones can be pulled, makes local ones when not.
 # An image is made again only when its recipe changes: the recipe's hash is kept in a label.
-# Needs: $root, $cache, say, die, step, need_packages, bounded; of images-mysql.sh make_mariadb, make_mysql, make_mysql_56.
+# Needs: $root, $cache, say, die, step, need_packages, bounded; of images-mysql.sh make_mariadb, make_mysql,
+# make_mysql_56; of images-mongo.sh make_mongo.
 
 image_prefix=longshore-test
 recipe_label=longshore-test.recipe
@@ -34,6 +35,7 @@ make_images() {
     make_minio
     make_mariadb 10.11 bookworm
     make_mysql
+    make_mongo
     if [ "$1" = all ]; then
         make_postgres 18 sid
         make_mariadb 11.8 trixie
