@@ -69,12 +69,26 @@ impl Container {
         port: u16,
         request: impl Fn(ContainerRequest<GenericImage>) -> ContainerRequest<GenericImage> + Send + Sync + 'static,
     ) -> Container {
+        Container::start_by(None, image, port, request).await
+    }
+
+    /// The same with a program in place of the image's own entry point, where there is one.
+    pub(crate) async fn start_by(
+        entrypoint: Option<&'static str>,
+        image: (String, String),
+        port: u16,
+        request: impl Fn(ContainerRequest<GenericImage>) -> ContainerRequest<GenericImage> + Send + Sync + 'static,
+    ) -> Container {
         background::run(async move {
             prepare();
             // Another process may take the free port between our look and docker's bind: try again, five times.
             for attempt in 1..=5 {
                 let host_port = free_port();
-                match launch(&image, port.tcp(), host_port, &request).await {
+                let mut plain = GenericImage::new(&image.0, &image.1);
+                if let Some(entrypoint) = entrypoint {
+                    plain = plain.with_entrypoint(entrypoint);
+                }
+                match launch(plain, port.tcp(), host_port, &request).await {
                     Ok(container) => return container,
                     Err(error) if attempt < 5 && format!("{error:?}").contains("already") => {}
                     Err(error) => {
@@ -132,12 +146,12 @@ impl Drop for Container {
 }
 
 async fn launch(
-    image: &(String, String),
+    image: GenericImage,
     port: ContainerPort,
     host_port: u16,
     request: &(impl Fn(ContainerRequest<GenericImage>) -> ContainerRequest<GenericImage> + Send + Sync + 'static),
 ) -> Result<Container, testcontainers::TestcontainersError> {
-    let plain = GenericImage::new(&image.0, &image.1)
+    let plain = image
         .with_mapped_port(host_port, port)
         .with_label(LABEL, "1")
         .with_label(OWNER_LABEL, owner(std::process::id()))

@@ -21,6 +21,7 @@ mod docker;
 mod facts;
 pub mod faulty;
 pub mod job;
+pub mod mongo;
 pub mod mysql;
 pub mod proxy;
 pub mod recorder;

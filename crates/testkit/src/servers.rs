@@ -1,12 +1,14 @@
 //! Owns the real servers of a test process: one of each kind and version, started at first use and shared by all tests;
 //! and private ones for tests that kill them. What keeps tests apart is a database or a bucket each.
 
+mod mongo;
 mod mysql;
 mod objects;
 mod pooler;
 mod postgres;
 mod standby;
 
+pub use mongo::{MongoServer, TestMongo, mongo, own_mongo, standalone_mongo, try_connect as try_connect_mongo};
 pub use mysql::{Flavour, MysqlServer, TestSchema, mysql, own_mysql, try_connect as try_connect_mysql};
 pub use objects::{ACCESS_KEY, ObjectServer, SECRET_KEY, garage, minio};
 pub use pooler::{Pooler, pooler};
