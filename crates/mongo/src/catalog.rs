@@ -1,0 +1,189 @@
+//! The catalog: what a database has besides its documents.
+//!
+//! Owns the document `catalog.json`: collections with their options and indexes as the server says them, byte for byte; views; the moment that all was read at. Promises that a newer version of it is refused. Says
+//! nothing of identifiers that a server makes for itself (`uuid`), but keeps them to know a collection again.
+
+use crate::raw::Kept;
+use engine::{Error, Kind, RowFormat, StreamName};
+use serde::{Deserialize, Serialize};
+
+/// Name of the document.
+pub(crate) const CATALOG: &str = "catalog.json";
+/// What the catalog says it is of.
+const OF: &str = "mongodb";
+/// The newest version of the document that is understood.
+const VERSION: u32 = 1;
+/// Name and version of the rows' format: one document each, as the server stores it, with nothing between.
+pub(crate) const FORMAT: &str = "mongodb-bson-1";
+/// Functions that users store, the only collection of theirs whose name begins so.
+pub(crate) const FUNCTIONS: &str = "system.js";
+/// Where a time-series collection has its documents.
+pub(crate) const BUCKETS: &str = "system.buckets.";
+
+/// All of a database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Catalog {
+    pub version: u32,
+    /// Always `mongodb`.
+    pub of: String,
+    pub server_version: String,
+    pub database: String,
+    pub moment: Moment,
+    pub collections: Vec<Collection>,
+}
+
+/// When everything was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// How all readers saw one moment: `snapshot`.
+    pub protocol: String,
+    /// Seconds and ordinal of the cluster's time.
+    pub time: (u32, u32),
+    /// The replica set's name.
+    pub set: String,
+}
+
+/// What stands behind a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Sort {
+    Collection,
+    TimeSeries,
+    View,
+}
+
+/// A collection or a view.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Collection {
+    pub name: String,
+    pub sort: Sort,
+    /// What `listCollections` says under `options`.
+    pub options: Kept,
+    /// What it says under `idIndex`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_index: Option<Kept>,
+    /// What `listIndexes` says, save for the index on `_id`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<Kept>,
+    /// The server's own name for it, in hexadecimal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uuid: String,
+    /// Bytes of its documents, as the server estimates them.
+    #[serde(default)]
+    pub bytes: u64,
+}
+
+impl Collection {
+    /// Where its documents are; none for a view.
+    pub fn holder(&self) -> Option<String> {
+        match self.sort {
+            Sort::Collection => Some(self.name.clone()),
+            Sort::TimeSeries => Some(format!("{BUCKETS}{}", self.name)),
+            Sort::View => None,
+        }
+    }
+
+    /// The stream of its documents; none for a view.
+    pub fn stream(&self) -> Option<StreamName> {
+        self.holder().map(StreamName::new)
+    }
+
+    pub fn is_capped(&self) -> bool {
+        self.options.0.get_bool("capped").unwrap_or_default()
+    }
+
+    /// Whether it is stored in the order of `_id`, without an index of its own for it.
+    pub fn is_clustered(&self) -> bool {
+        self.options.0.get("clusteredIndex").is_ok_and(|value| value.is_some())
+    }
+
+    /// Whether texts in `_id` are compared by the rules of a language.
+    pub fn has_collation(&self) -> bool {
+        self.options.0.get("collation").is_ok_and(|value| value.is_some())
+    }
+
+    pub fn has_validator(&self) -> bool {
+        self.options.0.get("validator").is_ok_and(|value| value.is_some())
+    }
+}
+
+impl Catalog {
+    /// A catalog of this version.
+    pub fn new(server_version: &str, database: &str, moment: Moment, collections: Vec<Collection>) -> Self {
+        let (server_version, database) = (server_version.to_owned(), database.to_owned());
+        Self { version: VERSION, of: OF.to_owned(), server_version, database, moment, collections }
+    }
+
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] for what is none; [`Kind::Config`] for a newer version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let wrong = |e: serde_json::Error| Error::new(Kind::Data, format!("the backup's catalog cannot be read: {e}"));
+        let head: Head = serde_json::from_slice(bytes).map_err(wrong)?;
+        if head.of != OF {
+            return Err(Error::new(Kind::Data, format!("the backup's catalog is of {:?}", head.of)));
+        }
+        if head.version > VERSION {
+            let what = format!("the backup's catalog is of version {}; this program knows {VERSION}", head.version);
+            return Err(
+                Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one")
+            );
+        }
+        serde_json::from_slice(bytes).map_err(wrong)
+    }
+
+    /// Whether it is one of any version.
+    pub fn is_one(bytes: &[u8]) -> bool {
+        serde_json::from_slice::<Head>(bytes).is_ok_and(|head| head.of == OF)
+    }
+
+    /// The collection whose documents a stream has.
+    pub fn of_stream(&self, stream: &StreamName) -> Result<&Collection, Error> {
+        let found = self.collections.iter().find(|collection| collection.stream().as_ref() == Some(stream));
+        found.ok_or_else(|| {
+            Error::new(Kind::Data, format!("the backup holds documents of {stream}, which its catalog does not name"))
+        })
+    }
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+    #[serde(default)]
+    of: String,
+}
+
+/// How documents are written.
+pub(crate) fn row_format() -> RowFormat {
+    RowFormat { name: FORMAT.to_owned(), encoding: "bson".to_owned(), terminator: String::new(), columns: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use mongodb::bson::rawdoc;
+
+    #[test]
+    fn a_catalog_comes_back_and_a_newer_one_is_refused() {
+        let collection = Collection {
+            name: "t".to_owned(),
+            sort: Sort::TimeSeries,
+            options: Kept(rawdoc! {"timeseries": {"timeField": "t"}}),
+            id_index: None,
+            indexes: vec![Kept(rawdoc! {"key": {"a": 1}, "name": "a_1"})],
+            uuid: "00".to_owned(),
+            bytes: 1,
+        };
+        let moment = Moment { protocol: "snapshot".to_owned(), time: (1, 2), set: "rs0".to_owned() };
+        let catalog = Catalog::new("6.0.5", "app", moment, vec![collection]);
+        let json = serde_json::to_vec(&catalog).unwrap();
+        assert_eq!(Catalog::parse(&json).unwrap(), catalog);
+        assert_eq!(catalog.collections[0].stream().unwrap().as_str(), "system.buckets.t");
+        let newer = serde_json::to_vec(&Catalog { version: 2, ..catalog.clone() }).unwrap();
+        assert_eq!(Catalog::parse(&newer).unwrap_err().kind, Kind::Config);
+        assert_eq!(Catalog::parse(br#"{"version": 1, "product": "mysql"}"#).unwrap_err().kind, Kind::Data);
+    }
+}

@@ -1,0 +1,94 @@
+//! How a server is doing: what a backup of it, or a restore into it, would meet.
+//!
+//! Owns the order of looking, and what is worth a warning. Promises to change nothing and to lock nothing; and that the checks are those that the jobs make themselves.
+
+use crate::connection::{Session, connect};
+use crate::endpoint::Endpoint;
+use crate::listing::{self, SERVERS_OWN};
+use crate::{moment, preflight};
+use engine::{Error, Finding, Kind};
+use mongodb::bson::doc;
+
+/// What a backup of this database would meet.
+pub async fn examine_source(endpoint: &Endpoint) -> Vec<Finding> {
+    let session = match connect(endpoint).await {
+        Ok(session) => session,
+        Err(error) => return vec![Finding::bad("answer", error)],
+    };
+    let mut found = vec![answer(&session, endpoint)];
+    found.push(or_bad("readable", readable(&session, endpoint).await));
+    found.push(or_bad("snapshot", snapshot(&session).await));
+    found
+}
+
+/// What a restore into this database, or a drill on its server, would meet.
+pub async fn examine_target(endpoint: &Endpoint) -> Vec<Finding> {
+    let session = match connect(endpoint).await {
+        Ok(session) => session,
+        Err(error) => return vec![Finding::bad("answer", error)],
+    };
+    let mut found = vec![answer(&session, endpoint)];
+    found.push(or_bad("database", target_database(&session, endpoint).await));
+    found
+}
+
+fn or_bad(what: &'static str, result: Result<Finding, Error>) -> Finding {
+    result.unwrap_or_else(|error| Finding::bad(what, error))
+}
+
+fn answer(session: &Session, endpoint: &Endpoint) -> Finding {
+    let set =
+        session.server.set.as_ref().map_or("a server by itself".to_owned(), |set| format!("of the replica set {set}"));
+    Finding::good("answer", format!("{} is MongoDB {}, {set}", endpoint.server(), session.server.text))
+}
+
+async fn readable(session: &Session, endpoint: &Endpoint) -> Result<Finding, Error> {
+    let listing = listing::list(session, endpoint.database()).await?;
+    if listing.collections.is_empty() {
+        let what = format!("there is nothing in {endpoint} that this user may see");
+        return Err(Error::new(Kind::NotFound, what).hint("check the name in the URL; names know upper and lower case"));
+    }
+    Ok(Finding::good("readable", format!("{} collections and views can be read", listing.collections.len())))
+}
+
+/// How long reading at one moment may take.
+async fn snapshot(session: &Session) -> Result<Finding, Error> {
+    const WHAT: &str = "snapshot";
+    if session.server.set.is_none() {
+        return Err(moment::by_itself());
+    }
+    const PARAMETER: &str = "minSnapshotHistoryWindowInSeconds";
+    let asked = session.run("read how long the past is kept", "admin", doc! {"getParameter": 1, PARAMETER: 1}).await;
+    let found = "all connections see one moment, by a time of the cluster";
+    let Ok(seconds) = asked.map(|reply| reply.get_i32(PARAMETER).unwrap_or_default()) else {
+        return Ok(Finding::good(
+            WHAT,
+            format!("{found}; how long the server keeps its past is not for this user to know"),
+        ));
+    };
+    Ok(Finding::good(
+        WHAT,
+        format!("{found}; the server keeps its past for {seconds} s at least, and a backup must not take longer"),
+    ))
+}
+
+async fn target_database(session: &Session, endpoint: &Endpoint) -> Result<Finding, Error> {
+    const WHAT: &str = "database";
+    let database = endpoint.database();
+    preflight::assert_writable(session).await?;
+    if SERVERS_OWN.contains(&database) {
+        let found = format!("{database} is the server's own: drills can be run here, a restore needs another name");
+        return Ok(Finding::good(WHAT, found));
+    }
+    preflight::assert_free(session, endpoint).await?;
+    Ok(Finding::good(WHAT, format!("{database} holds nothing: a restore fills it")))
+}
+
+/// Whether a user made nothing in it.
+///
+/// # Errors
+/// As connecting to it.
+pub async fn is_empty(endpoint: &Endpoint) -> Result<bool, Error> {
+    let session = connect(endpoint).await?;
+    Ok(preflight::holds(&session, endpoint.database()).await?.is_none())
+}

@@ -1,0 +1,111 @@
+//! What the servers' errors mean to a job.
+//!
+//! Owns the mapping from error codes to a kind. Promises that a message names what was being done and to what, and that documents do not
+//! leak: where a message quotes one, it ends before. Codes: <https://www.mongodb.com/docs/manual/reference/error-codes/>.
+
+use engine::{Error, Kind};
+use mongodb::error::{Error as Driver, ErrorKind};
+
+/// Turns a driver's error into ours; `what` says what was being done.
+pub(crate) fn from_mongo(what: impl Into<String>) -> impl FnOnce(Driver) -> Error {
+    let what = what.into();
+    move |error| map(&what, &error)
+}
+
+/// The kind and text of an error.
+pub(crate) fn map(what: &str, error: &Driver) -> Error {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => of_server(what, command.code, &command.code_name, &command.message),
+        ErrorKind::Authentication { .. } => {
+            Error::new(Kind::Refused, format!("{what}: the server does not let this user in"))
+                .hint("check user, password and authSource, the database that knows the user")
+        }
+        ErrorKind::InvalidArgument { message, .. } => Error::new(Kind::Config, format!("{what}: {message}")),
+        ErrorKind::InvalidTlsConfig { message, .. } => Error::new(Kind::Config, format!("{what}: {message}"))
+            .hint("see tls, tlsCAFile and tlsCertificateKeyFile in the URL"),
+        ErrorKind::IncompatibleServer { message, .. } => Error::new(Kind::Unsupported, format!("{what}: {message}")),
+        ErrorKind::ServerSelection { message, .. } => Error::new(Kind::Unavailable, format!("{what}: {message}"))
+            .hint("is the server up and reachable from here, by the names that its replica set knows its members by? Is replicaSet the set's name? directConnection=true speaks to one member alone"),
+        ErrorKind::Io(io) => unavailable(what, &io.to_string()),
+        other => unavailable(what, &other.to_string()),
+    }
+}
+
+fn unavailable(what: &str, said: &str) -> Error {
+    if said.contains("certificate") {
+        return Error::new(Kind::Config, format!("{what}: {said}")).hint("see tlsCAFile in the URL");
+    }
+    if said.contains("SCRAM") || said.contains("Authentication failed") {
+        return Error::new(Kind::Refused, format!("{what}: the server does not let this user in"))
+            .hint("check user, password and authSource, the database that knows the user");
+    }
+    Error::new(Kind::Unavailable, format!("{what}: {}", without_documents(said)))
+        .hint("is the server up and reachable from here? The run can be repeated as it is")
+}
+
+/// An error that a server's reply carries.
+pub(crate) fn of_server(what: &str, code: i32, name: &str, message: &str) -> Error {
+    let mapped =
+        Error::new(kind_of(code), format!("{what}: {} ({name}, {code})", without_documents(message).trim_end()));
+    match hint_of(code) {
+        Some(hint) => mapped.hint(hint),
+        None => mapped,
+    }
+}
+
+fn kind_of(code: i32) -> Kind {
+    match code {
+        13 | 18 | 31 | 8000 => Kind::Refused,
+        26 => Kind::NotFound,
+        48 => Kind::Exists,
+        // A unique index, a validator, a place on earth that is none, two arrays in one index, a document that is too large.
+        121 | 171 | 10334 | 11000 | 11001 | 16755 | 17280 => Kind::Data,
+        // The snapshot is too old, or something in the catalog changed since.
+        239 | 246 | 175 => Kind::Changed,
+        2 | 9 | 14 | 20 | 40 | 59 | 67 | 72 | 73 | 85 | 86 | 197 | 40415 | 51024 => Kind::Config,
+        _ => Kind::Unavailable,
+    }
+}
+
+fn hint_of(code: i32) -> Option<&'static str> {
+    Some(match code {
+        13 => "grant the role that the guide names for this: docs/guides/mongodb.md",
+        18 => "check user, password and authSource, the database that knows the user",
+        11000 | 11001 => "two documents have the same key for a unique index; nothing was published",
+        239 => {
+            "reading took longer than the server keeps its past: raise minSnapshotHistoryWindowInSeconds, read with more workers, or from a secondary with less to do"
+        }
+        246 => "a collection was changed while it was read; run it again",
+        _ => return None,
+    })
+}
+
+/// Everything before the first document or value that a message quotes.
+fn without_documents(message: &str) -> &str {
+    let ends = [" dup key", "{", "\"", ": [", "_id:"];
+    let end = ends.iter().filter_map(|mark| message.find(mark)).min().unwrap_or(message.len());
+    message.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_follow_codes_and_documents_are_left_out() {
+        let message =
+            "E11000 duplicate key error collection: a.b index: email_1 dup key: { email: \"ann@example.org\" }";
+        let error = of_server("load b", 11000, "DuplicateKey", message);
+        assert_eq!(error.kind, Kind::Data);
+        assert_eq!(
+            error.what,
+            "load b: E11000 duplicate key error collection: a.b index: email_1 (DuplicateKey, 11000)"
+        );
+        let error = of_server("build", 16755, "Location16755", "Can't extract geo keys: { _id: 1, place: \"secret\" }");
+        assert!(!error.what.contains("secret"), "{error}");
+        for (code, kind) in [(13, Kind::Refused), (239, Kind::Changed), (10107, Kind::Unavailable), (48, Kind::Exists)]
+        {
+            assert_eq!(of_server("x", code, "X", "y").kind, kind);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The MongoDB driver.
+//!
+//! Owns everything that knows these servers: reading at one time of the cluster, definitions in the servers' own words, documents as the bytes that they are, inserts in
+//! large batches, scratch names and the renames that publish. Promises that no vendor program is needed, that documents come back to the last bit, and that what it cannot carry is refused by name. Refuses
+//! to know repositories and chunks.
+
+mod bounds;
+mod catalog;
+mod connection;
+mod databases;
+mod definitions;
+mod doctor;
+mod endpoint;
+mod failure;
+mod indexes;
+mod listing;
+mod loader;
+mod moment;
+mod preflight;
+mod raw;
+mod reader;
+mod scratch;
+mod segments;
+mod source;
+mod target;
+
+pub use databases::databases;
+pub use doctor::{examine_source, examine_target, is_empty};
+pub use endpoint::Endpoint;
+pub use source::MongoSource;
+pub use target::MongoTarget;
+
+/// Whether these are the documents of a backup by this driver.
+#[must_use]
+pub fn is_ours(documents: &[engine::Document]) -> bool {
+    engine::Document::find(documents, catalog::CATALOG)
+        .is_some_and(|document| catalog::Catalog::is_one(&document.bytes))
+}

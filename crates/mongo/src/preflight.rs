@@ -1,0 +1,91 @@
+//! Preflight: whether a backup can come back at this server, asked before anything is made.
+//!
+//! Owns the questions about the server (who answers, its version), about names that would be too long, and about what is in the target. Promises that everything that stands in the way is told at once.
+
+use crate::catalog::Catalog;
+use crate::connection::Session;
+use crate::endpoint::Endpoint;
+use crate::listing::{self, SERVERS_OWN};
+use crate::source::named;
+use engine::{Error, Kind, Mode, TargetOptions};
+use mongodb::bson::doc;
+
+/// Longest name of a collection with its database's, in bytes (<https://www.mongodb.com/docs/manual/reference/limits/>).
+const LONGEST_NAME: usize = 255;
+
+/// Fails for what this version does not do for MongoDB.
+pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptions) -> Result<(), Error> {
+    let not_done = [
+        (options.mode == Some(Mode::Swap), "taking a database's place (--swap)"),
+        (!options.part.is_empty(), "restores of a part"),
+        (!options.before_publish.is_empty(), "statements before a swap"),
+        (!options.definers.is_empty(), "--map-definer"),
+        (options.role.is_some(), "acting as a role"),
+        (options.create_missing_roles, "making roles"),
+    ];
+    if let Some((_, what)) = not_done.iter().find(|(asked, _)| *asked) {
+        return Err(Error::new(Kind::Config, format!("{what}: not for MongoDB in this version")));
+    }
+    if options.mode != Some(Mode::Drill) && SERVERS_OWN.contains(&endpoint.database()) {
+        let what = format!("{endpoint} is the server's own database, which other programs rely on");
+        return Err(Error::new(Kind::Config, what).hint("restore into a database of its own name"));
+    }
+    Ok(())
+}
+
+/// Fails with everything that stands in the way.
+pub(crate) async fn check(session: &Session, catalog: &Catalog, database: &str, prefix: &str) -> Result<(), Error> {
+    assert_writable(session).await?;
+    let mut obstacles = Vec::new();
+    let version = |text: &str| -> (u32, u32) {
+        let mut numbers = text.split('.').map(|part| part.parse().unwrap_or_default());
+        (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
+    };
+    if version(&session.server.text) < version(&catalog.server_version) {
+        obstacles.push(format!("it is older than {}", catalog.server_version));
+    }
+    let most = LONGEST_NAME.saturating_sub(database.len() + 1 + prefix.len());
+    let long: Vec<String> =
+        catalog.collections.iter().filter(|one| one.name.len() > most).map(|one| one.name.clone()).collect();
+    if !long.is_empty() {
+        obstacles.push(format!(
+            "names of more than {most} bytes are too long beside the database's, {database}: {}",
+            named(&long)
+        ));
+    }
+    if obstacles.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "the backup of MongoDB {} cannot come back at MongoDB {}: {}",
+        catalog.server_version,
+        session.server.text,
+        obstacles.join("; ")
+    );
+    Err(Error::new(Kind::Config, what)
+        .hint("restore into a server of the same or a newer version, under a shorter name; nothing was changed"))
+}
+
+/// A server that takes no writes is better known now than after the documents are fetched.
+pub(crate) async fn assert_writable(session: &Session) -> Result<(), Error> {
+    let hello = session.run("ask whether the server takes writes", "admin", doc! {"hello": 1}).await?;
+    if hello.get_bool("isWritablePrimary").unwrap_or_default() {
+        return Ok(());
+    }
+    let primary = hello.get_str("primary").unwrap_or("none that it knows of");
+    let what = format!("the server takes no writes: the replica set's primary is {primary}");
+    Err(Error::new(Kind::Refused, what)
+        .hint("name the replica set in the URL (replicaSet=…) instead of one member; nothing was changed"))
+}
+
+/// Something that the database holds, for people; `None` when nobody made anything in it.
+pub(crate) async fn holds(session: &Session, database: &str) -> Result<Option<String>, Error> {
+    Ok(listing::names(session, database).await?.into_iter().next().map(|name| format!("the collection {name}")))
+}
+
+/// Fails when the database holds something: this version takes nobody's place.
+pub(crate) async fn assert_free(session: &Session, endpoint: &Endpoint) -> Result<(), Error> {
+    let Some(what) = holds(session, endpoint.database()).await? else { return Ok(()) };
+    Err(Error::new(Kind::Exists, format!("{endpoint} holds something: {what}"))
+        .hint("restore under another name, or drop the database if nobody wants it; nothing was changed"))
+}
