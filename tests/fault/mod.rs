@@ -6,6 +6,7 @@ mod drill;
 mod export;
 mod kill;
 mod limits;
+mod mongo;
 mod mysql;
 mod mysql_limits;
 mod objects;

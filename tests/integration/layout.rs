@@ -45,7 +45,8 @@ fn crates_depend_only_on_the_layers_below() {
         ("repository", set(&["store"])),
         ("postgres", set(&["engine", "process"])),
         ("mysql", set(&["engine"])),
-        ("databases", set(&["engine", "mysql", "postgres"])),
+        ("mongo", set(&["engine"])),
+        ("databases", set(&["engine", "mongo", "mysql", "postgres"])),
         ("signals", set(&[])),
         ("jobkit", set(&["engine", "repository", "signals", "store"])),
         ("backup", set(&["databases", "engine", "jobkit", "repository"])),
@@ -82,6 +83,7 @@ fn each_crate_keeps_to_its_own_words() {
         ("aws_sdk_s3", &["crates/store"][..]),
         ("tokio_postgres", &["crates/postgres", "crates/testkit"]),
         ("mysql_async", &["crates/mysql", "crates/testkit"]),
+        ("mongodb::", &["crates/mongo", "crates/testkit"]),
         ("std::process::Command", &["crates/process", "crates/testkit", "tests"]),
         ("tokio::process", &["crates/process", "crates/testkit"]),
     ];

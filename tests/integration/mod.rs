@@ -17,6 +17,7 @@ mod globals;
 mod guards;
 mod layout;
 mod limits;
+pub mod mongo;
 pub mod mysql;
 mod ordinary;
 mod parts;

@@ -8,6 +8,7 @@ use engine::{
     Conclusion, Document, Error, Export, ExportOptions, Finding, Kind, Marked, Source, SourceOptions, Target,
     TargetOptions,
 };
+use mongo::{MongoSource, MongoTarget};
 use mysql::{MysqlSource, MysqlTarget};
 use postgres::{Endpoint, PostgresPart, PostgresSource, PostgresTarget};
 pub use postgres::{GLOBALS, Globals};
@@ -21,6 +22,7 @@ pub struct Address(Driver);
 enum Driver {
     Postgres(Endpoint),
     Mysql(mysql::Endpoint),
+    Mongo(mongo::Endpoint),
 }
 
 impl Address {
@@ -32,6 +34,7 @@ impl Address {
         match url.split_once("://").map(|(scheme, _)| scheme) {
             Some("postgres" | "postgresql") => Ok(Self(Driver::Postgres(Endpoint::parse(url, password)?))),
             Some("mysql" | "mariadb") => Ok(Self(Driver::Mysql(mysql::Endpoint::parse(url, password)?))),
+            Some("mongodb" | "mongodb+srv") => Ok(Self(Driver::Mongo(mongo::Endpoint::parse(url, password)?))),
             Some(other) if other.len() <= 20 => {
                 Err(Error::new(Kind::Config, format!("{other}:// is not a database this version knows")).hint(KNOWN))
             }
@@ -45,6 +48,7 @@ impl Address {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.database(),
             Driver::Mysql(endpoint) => endpoint.database(),
+            Driver::Mongo(endpoint) => endpoint.database(),
         }
     }
 
@@ -54,6 +58,7 @@ impl Address {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.server(),
             Driver::Mysql(endpoint) => endpoint.server(),
+            Driver::Mongo(endpoint) => endpoint.server(),
         }
     }
 
@@ -62,6 +67,7 @@ impl Address {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.databases().await,
             Driver::Mysql(endpoint) => mysql::databases(endpoint).await,
+            Driver::Mongo(endpoint) => mongo::databases(endpoint).await,
         }
     }
 
@@ -73,6 +79,7 @@ impl Address {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.is_empty().await,
             Driver::Mysql(endpoint) => mysql::is_empty(endpoint).await,
+            Driver::Mongo(endpoint) => mongo::is_empty(endpoint).await,
         }
     }
 
@@ -82,6 +89,7 @@ impl Address {
         match &self.0 {
             Driver::Postgres(endpoint) => Self(Driver::Postgres(endpoint.of_database(name))),
             Driver::Mysql(endpoint) => Self(Driver::Mysql(endpoint.of_database(name))),
+            Driver::Mongo(endpoint) => Self(Driver::Mongo(endpoint.of_database(name))),
         }
     }
 
@@ -90,6 +98,7 @@ impl Address {
         match self.0 {
             Driver::Postgres(endpoint) => Ok(Box::new(PostgresSource::open(endpoint, options).await?)),
             Driver::Mysql(endpoint) => Ok(Box::new(MysqlSource::open(endpoint, options).await?)),
+            Driver::Mongo(endpoint) => Ok(Box::new(MongoSource::open(endpoint, options).await?)),
         }
     }
 
@@ -102,6 +111,7 @@ impl Address {
         }
         match self.0 {
             Driver::Mysql(endpoint) => Ok(Box::new(MysqlTarget::open(endpoint, documents, options).await?)),
+            Driver::Mongo(endpoint) => Ok(Box::new(MongoTarget::open(endpoint, documents, options).await?)),
             Driver::Postgres(endpoint) if !options.part.is_empty() => {
                 Ok(Box::new(PostgresPart::open(endpoint, documents, options).await?))
             }
@@ -117,6 +127,7 @@ impl Address {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::mark(&endpoint, name).await,
             Driver::Mysql(endpoint) => mysql::mark(&endpoint, name).await,
+            Driver::Mongo(_) => Err(not_for_mongodb("marks")),
         }
     }
 
@@ -125,6 +136,7 @@ impl Address {
         match &self.0 {
             Driver::Postgres(endpoint) => postgres::examine_source(endpoint, workers, tools).await,
             Driver::Mysql(endpoint) => mysql::examine_source(endpoint, workers).await,
+            Driver::Mongo(endpoint) => mongo::examine_source(endpoint).await,
         }
     }
 
@@ -133,6 +145,7 @@ impl Address {
         match &self.0 {
             Driver::Postgres(endpoint) => postgres::examine_target(endpoint, workers, tools).await,
             Driver::Mysql(endpoint) => mysql::examine_target(endpoint, workers).await,
+            Driver::Mongo(endpoint) => mongo::examine_target(endpoint).await,
         }
     }
 
@@ -144,17 +157,28 @@ impl Address {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::rollback(&endpoint, run, stop).await,
             Driver::Mysql(endpoint) => mysql::rollback(&endpoint, run, stop).await,
+            Driver::Mongo(_) => Err(not_for_mongodb("rollback")),
         }
     }
 
     /// Fails when the backup is of another kind of database than this.
     fn assert_kind(&self, documents: &[Document]) -> Result<(), Error> {
-        let of_mysql = mysql::is_ours(documents);
-        let (backup, here) = match (&self.0, of_mysql) {
-            (Driver::Postgres(_), true) => ("MySQL or MariaDB", "PostgreSQL"),
-            (Driver::Mysql(_), false) => ("PostgreSQL", "MySQL or MariaDB"),
-            _ => return Ok(()),
+        const POSTGRES: &str = "PostgreSQL";
+        const MYSQL: &str = "MySQL or MariaDB";
+        const MONGO: &str = "MongoDB";
+        let backup = match documents {
+            ours if mysql::is_ours(ours) => MYSQL,
+            ours if mongo::is_ours(ours) => MONGO,
+            _ => POSTGRES,
         };
+        let here = match &self.0 {
+            Driver::Postgres(_) => POSTGRES,
+            Driver::Mysql(_) => MYSQL,
+            Driver::Mongo(_) => MONGO,
+        };
+        if backup == here {
+            return Ok(());
+        }
         let what = format!("the backup is of {backup}, and the target's URL is of {here}");
         Err(Error::new(Kind::Config, what).hint("give the URL of a server of the backup's own kind"))
     }
@@ -168,6 +192,7 @@ pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<E
     match options.about.engine.as_str() {
         "postgresql" => postgres::export(documents, options).await,
         "mysql" | "mariadb" => mysql::export(documents, options),
+        "mongodb" => Err(not_for_mongodb("exports")),
         other => {
             let what = format!("the backup is of {other:?}, which this version does not know");
             Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))
@@ -175,4 +200,8 @@ pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<E
     }
 }
 
-const KNOWN: &str = "write postgres://, mysql:// or mariadb://, and then USER@HOST:PORT/DATABASE";
+fn not_for_mongodb(what: &str) -> Error {
+    Error::new(Kind::Config, format!("{what}: not for MongoDB in this version"))
+}
+
+const KNOWN: &str = "write postgres://, mysql://, mariadb:// or mongodb://, and then USER@HOST:PORT/DATABASE";

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// `LONGSHORE_LOCK_TIMEOUT_FILE`.
 #[derive(Debug, Clone, Args)]
 pub struct BackupArgs {
-    /// The database: postgres://USER@HOST:PORT/DATABASE?sslmode=…, or mysql://, mariadb://
+    /// The database: postgres://USER@HOST:PORT/DATABASE?sslmode=…, or mysql://, mariadb://, mongodb://
     #[arg(long, value_name = "URL")]
     pub source: Secret,
     /// Password for the source; better given in LONGSHORE_SOURCE_PASSWORD_FILE than on the command line

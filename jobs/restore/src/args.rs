@@ -36,7 +36,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "NAME[@ID]")]
     pub from: String,
     /// The database to make, or to replace when it is marked for that: postgres://USER@HOST:PORT/DATABASE, or
-    /// mysql://, mariadb://
+    /// mysql://, mariadb://, mongodb://
     #[arg(long, value_name = "URL")]
     pub target: Secret,
     /// Password for the target; better given in LONGSHORE_TARGET_PASSWORD_FILE than on the command line
