@@ -24,7 +24,7 @@ pub async fn databases(endpoint: &Endpoint) -> Result<Vec<Found>, Error> {
     names.retain(|name| !SERVERS_OWN.contains(&name.as_str()));
     names.sort();
     let found = |name: String| {
-        let drill = name.starts_with(&format!("{DRILL}_"));
+        let drill = name.starts_with(DRILL);
         Found { left_out: drill.then(|| "a drill is at work in it, or was".to_owned()), name }
     };
     Ok(names.into_iter().map(found).collect())

@@ -3,7 +3,7 @@
 //! Owns `create` with the server's own words, views, and the comparison of what was made with what was asked for. Promises that a difference of any option or index fails the restore by name, where both servers are of one
 //! version: servers of two versions say the same in different words. Refuses to make views before everything else is there.
 
-use crate::catalog::{Catalog, Collection, Sort};
+use crate::catalog::{Collection, Sort};
 use crate::connection::Session;
 use crate::failure::from_mongo;
 use crate::indexes::EXPIRES;
@@ -96,7 +96,7 @@ fn first_difference(wanted: &Collection, made: &Collection, same_words: bool) ->
 }
 
 /// Collections that are renamed when they are published, as names here and names there.
-pub(crate) fn renames(readable: &Readable, catalog: &Catalog) -> Vec<(String, String)> {
-    let renamed = catalog.collections.iter().filter(|one| one.sort == Sort::Collection);
+pub(crate) fn renames(readable: &Readable) -> Vec<(String, String)> {
+    let renamed = readable.catalog.collections.iter().filter(|one| one.sort == Sort::Collection);
     renamed.map(|one| (readable.name(one), one.name.clone())).collect()
 }

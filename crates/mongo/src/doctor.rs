@@ -48,7 +48,7 @@ async fn readable(session: &Session, endpoint: &Endpoint) -> Result<Finding, Err
         let what = format!("there is nothing in {endpoint} that this user may see");
         return Err(Error::new(Kind::NotFound, what).hint("check the name in the URL; names know upper and lower case"));
     }
-    Ok(Finding::good("readable", format!("{} collections and views can be read", listing.collections.len())))
+    Ok(Finding::good("readable", format!("{} collections and views are seen", listing.collections.len())))
 }
 
 /// How long reading at one moment may take.

@@ -4,6 +4,7 @@
 //! leak: where a message quotes one, it ends before. Codes: <https://www.mongodb.com/docs/manual/reference/error-codes/>.
 
 use engine::{Error, Kind};
+use mongodb::bson::{Bson, Document};
 use mongodb::error::{Error as Driver, ErrorKind};
 
 /// Turns a driver's error into ours; `what` says what was being done.
@@ -16,10 +17,7 @@ pub(crate) fn from_mongo(what: impl Into<String>) -> impl FnOnce(Driver) -> Erro
 pub(crate) fn map(what: &str, error: &Driver) -> Error {
     match error.kind.as_ref() {
         ErrorKind::Command(command) => of_server(what, command.code, &command.code_name, &command.message),
-        ErrorKind::Authentication { .. } => {
-            Error::new(Kind::Refused, format!("{what}: the server does not let this user in"))
-                .hint("check user, password and authSource, the database that knows the user")
-        }
+        ErrorKind::Authentication { .. } => not_let_in(what),
         ErrorKind::InvalidArgument { message, .. } => Error::new(Kind::Config, format!("{what}: {message}")),
         ErrorKind::InvalidTlsConfig { message, .. } => Error::new(Kind::Config, format!("{what}: {message}"))
             .hint("see tls, tlsCAFile and tlsCertificateKeyFile in the URL"),
@@ -31,13 +29,18 @@ pub(crate) fn map(what: &str, error: &Driver) -> Error {
     }
 }
 
+const CREDENTIALS: &str = "check user, password and authSource, the database that knows the user";
+
+fn not_let_in(what: &str) -> Error {
+    Error::new(Kind::Refused, format!("{what}: the server does not let this user in")).hint(CREDENTIALS)
+}
+
 fn unavailable(what: &str, said: &str) -> Error {
     if said.contains("certificate") {
         return Error::new(Kind::Config, format!("{what}: {said}")).hint("see tlsCAFile in the URL");
     }
     if said.contains("SCRAM") || said.contains("Authentication failed") {
-        return Error::new(Kind::Refused, format!("{what}: the server does not let this user in"))
-            .hint("check user, password and authSource, the database that knows the user");
+        return not_let_in(what);
     }
     Error::new(Kind::Unavailable, format!("{what}: {}", without_documents(said)))
         .hint("is the server up and reachable from here? The run can be repeated as it is")
@@ -51,6 +54,21 @@ pub(crate) fn of_server(what: &str, code: i32, name: &str, message: &str) -> Err
         Some(hint) => mapped.hint(hint),
         None => mapped,
     }
+}
+
+/// Fails unless what a reply is of was done, and by as many members as it was asked of: such replies are no errors to the driver.
+pub(crate) fn assert_written(what: &str, reply: &Document) -> Result<(), Error> {
+    let first = |errors: &[Bson]| errors.first().and_then(Bson::as_document).cloned();
+    if let Some(error) = reply.get_array("writeErrors").ok().and_then(|errors| first(errors)) {
+        let said = error.get_str("errmsg").unwrap_or_default();
+        return Err(of_server(what, error.get_i32("code").unwrap_or_default(), "write error", said));
+    }
+    if let Ok(concern) = reply.get_document("writeConcernError") {
+        let said = concern.get_str("errmsg").unwrap_or_default();
+        return Err(Error::new(Kind::Unavailable, format!("{what}: {said}"))
+            .hint("see rs.status(): members are down, or far behind"));
+    }
+    Ok(())
 }
 
 fn kind_of(code: i32) -> Kind {
@@ -70,7 +88,7 @@ fn kind_of(code: i32) -> Kind {
 fn hint_of(code: i32) -> Option<&'static str> {
     Some(match code {
         13 => "grant the role that the guide names for this: docs/guides/mongodb.md",
-        18 => "check user, password and authSource, the database that knows the user",
+        18 => CREDENTIALS,
         11000 | 11001 => "two documents have the same key for a unique index; nothing was published",
         239 => {
             "reading took longer than the server keeps its past: raise minSnapshotHistoryWindowInSeconds, read with more workers, or from a secondary with less to do"
@@ -90,6 +108,16 @@ fn without_documents(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mongodb::bson::doc;
+
+    #[test]
+    fn a_reply_with_errors_is_one() {
+        let kind = |reply: Document| assert_written("x", &reply).err().map(|error| error.kind);
+        assert_eq!(kind(doc! {"n": 1, "ok": 1}), None);
+        let concern = doc! {"code": 64, "errmsg": "waiting for replication timed out"};
+        assert_eq!(kind(doc! {"n": 1, "ok": 1, "writeConcernError": concern}), Some(Kind::Unavailable));
+        assert_eq!(kind(doc! {"n": 0, "ok": 1, "writeErrors": [{"code": 11000, "errmsg": "x"}]}), Some(Kind::Data));
+    }
 
     #[test]
     fn kinds_follow_codes_and_documents_are_left_out() {

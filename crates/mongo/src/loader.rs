@@ -5,7 +5,7 @@
 
 use crate::catalog::Collection;
 use crate::connection::Session;
-use crate::failure::{from_mongo, of_server};
+use crate::failure::{assert_written, from_mongo};
 use crate::indexes::LateIndexes;
 use crate::raw::{Batch, Cutter};
 use crate::reader::Readable;
@@ -101,13 +101,7 @@ impl SegmentLoader {
 }
 
 fn assert_all_taken(what: &str, reply: &Document, documents: u64) -> Result<(), Error> {
-    let first =
-        reply.get_array("writeErrors").ok().and_then(|errors| errors.first()).and_then(|error| error.as_document());
-    if let Some(error) = first {
-        let said = error.get_str("errmsg").unwrap_or_default();
-        let mapped = of_server(what, error.get_i32("code").unwrap_or_default(), "write error", said);
-        return Err(mapped);
-    }
+    assert_written(what, reply)?;
     let taken = reply.get_i32("n").ok().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
     if taken == documents {
         return Ok(());

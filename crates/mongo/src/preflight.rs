@@ -2,10 +2,11 @@
 //!
 //! Owns the questions about the server (who answers, its version), about names that would be too long, and about what is in the target. Promises that everything that stands in the way is told at once.
 
-use crate::catalog::Catalog;
+use crate::catalog::Collection;
 use crate::connection::Session;
 use crate::endpoint::Endpoint;
 use crate::listing::{self, SERVERS_OWN};
+use crate::reader::Readable;
 use crate::source::named;
 use engine::{Error, Kind, Mode, TargetOptions};
 use mongodb::bson::doc;
@@ -16,7 +17,7 @@ const LONGEST_NAME: usize = 255;
 /// Fails for what this version does not do for MongoDB.
 pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptions) -> Result<(), Error> {
     let not_done = [
-        (options.mode == Some(Mode::Swap), "taking a database's place (--swap)"),
+        (options.mode == Some(Mode::Swap), "taking a database's place (--mode swap)"),
         (!options.part.is_empty(), "restores of a part"),
         (!options.before_publish.is_empty(), "statements before a swap"),
         (!options.definers.is_empty(), "--map-definer"),
@@ -34,7 +35,8 @@ pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptio
 }
 
 /// Fails with everything that stands in the way.
-pub(crate) async fn check(session: &Session, catalog: &Catalog, database: &str, prefix: &str) -> Result<(), Error> {
+pub(crate) async fn check(session: &Session, readable: &Readable) -> Result<(), Error> {
+    let (catalog, database) = (&readable.catalog, &readable.database);
     assert_writable(session).await?;
     let mut obstacles = Vec::new();
     let version = |text: &str| -> (u32, u32) {
@@ -44,14 +46,14 @@ pub(crate) async fn check(session: &Session, catalog: &Catalog, database: &str, 
     if version(&session.server.text) < version(&catalog.server_version) {
         obstacles.push(format!("it is older than {}", catalog.server_version));
     }
-    let most = LONGEST_NAME.saturating_sub(database.len() + 1 + prefix.len());
-    let long: Vec<String> =
-        catalog.collections.iter().filter(|one| one.name.len() > most).map(|one| one.name.clone()).collect();
+    // What is renamed has the longer name before; of a time series the buckets' name is the longer one.
+    let is_long = |one: &&Collection| {
+        let name = readable.holder(one).unwrap_or_else(|| one.name.clone());
+        database.len() + 1 + name.len() > LONGEST_NAME
+    };
+    let long: Vec<String> = catalog.collections.iter().filter(is_long).map(|one| one.name.clone()).collect();
     if !long.is_empty() {
-        obstacles.push(format!(
-            "names of more than {most} bytes are too long beside the database's, {database}: {}",
-            named(&long)
-        ));
+        obstacles.push(format!("names would be longer than {LONGEST_NAME} bytes with the database's and what stands before them until they are proven: {}", named(&long)));
     }
     if obstacles.is_empty() {
         return Ok(());

@@ -5,6 +5,7 @@
 //! made with it, and left alone once the run has begun to publish. Names of this form are in no backup.
 
 use crate::connection::Session;
+use crate::failure::assert_written;
 use crate::listing;
 use engine::{Error, Kind};
 use mongodb::bson::{Document, doc};
@@ -23,7 +24,7 @@ const FUNCTIONS: &str = "longshore.js.";
 /// Says which environment a database is.
 const MARK: &str = "longshore.mark";
 /// What databases of drills are named after.
-pub(crate) const DRILL: &str = "longshore_drill";
+pub(crate) const DRILL: &str = "longshore_drill_";
 /// Says whose document a run's is.
 const OF: &str = "longshore";
 static NOTHING: BTreeSet<String> = BTreeSet::new();
@@ -39,6 +40,11 @@ const DEAD_MILLIS: i64 = 120_000;
 /// Whether a name is of this program's making.
 pub(crate) fn is_ours(name: &str) -> bool {
     [NEW, RUN, OLD, FUNCTIONS].iter().any(|prefix| name.starts_with(prefix)) || name == MARK
+}
+
+/// The database of a drill.
+pub(crate) fn drill(run: &str) -> String {
+    format!("{DRILL}{run}")
 }
 
 /// Scratch names of one run in one database.
@@ -186,22 +192,6 @@ async fn keep_saying(session: Session, database: String, own: String) {
     }
 }
 
-/// Fails unless a command's writes were done, and by as many members as it was asked of.
-pub(crate) fn assert_written(what: &str, reply: &mongodb::bson::Document) -> Result<(), Error> {
-    let failed =
-        reply.get_array("writeErrors").ok().and_then(|errors| errors.first()).and_then(|error| error.as_document());
-    if let Some(error) = failed {
-        let said = error.get_str("errmsg").unwrap_or_default();
-        return Err(crate::failure::of_server(what, error.get_i32("code").unwrap_or_default(), "write error", said));
-    }
-    if let Ok(concern) = reply.get_document("writeConcernError") {
-        let said = concern.get_str("errmsg").unwrap_or_default();
-        return Err(Error::new(Kind::Unavailable, format!("{what}: {said}"))
-            .hint("see rs.status(): members are down, or far behind"));
-    }
-    Ok(())
-}
-
 /// Drops what killed runs left in the database. Returns notes.
 pub(crate) async fn drop_leftovers(session: &Session, database: &str) -> Result<Vec<String>, Error> {
     let names = all_names(session, database).await?;
@@ -240,7 +230,7 @@ pub(crate) async fn drop_drills(session: &Session) -> Result<Vec<String>, Error>
     let entries = reply.get_array("databases").into_iter().flatten();
     let names = entries.filter_map(|entry| entry.as_document()?.get_str("name").ok());
     let mut notes = Vec::new();
-    for name in names.filter(|name| name.starts_with(&format!("{DRILL}_"))) {
+    for name in names.filter(|name| name.starts_with(DRILL)) {
         notes.extend(drop_leftovers(session, name).await?);
     }
     Ok(notes)
@@ -263,8 +253,8 @@ async fn remove(session: &Session, database: &str, run: &str, uuids: &BTreeSet<S
             drop_one(session, database, name).await?;
         }
     }
-    // A drill's database is nobody else's. Whoever may not drop one drops what is in it, and leaves one that is empty.
-    if database.starts_with(&format!("{DRILL}_")) {
+    // The database of a drill is of its run and nobody else's. Whoever may not drop one drops what is in it, and leaves one that is empty.
+    if database == drill(run) {
         match session.run(&format!("drop {database}"), database, doc! {"dropDatabase": 1}).await {
             Err(error) if error.kind == Kind::Refused => {}
             other => return other.map(drop),

@@ -12,7 +12,7 @@ use crate::reader::{Readable, SegmentReader, has_past_of_capped};
 use crate::{moment, segments};
 use async_trait::async_trait;
 use engine::{About, Document, Error, Filter, GlobalsWanted, Kind, Plan, Reader, Source, SourceOptions, StreamPlan};
-use mongodb::bson::{Document as Bson, Timestamp, doc};
+use mongodb::bson::{Bson, Timestamp, doc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl MongoSource {
         assert_still_there(&session, database, &listing.collections).await?;
         let ours = listing.ours;
         let catalog = Catalog::new(&session.server.text, database, moment::kept(time, &session), listing.collections);
-        tracing::info!(time = time.time, ordinal = time.increment, "all connections see one moment");
+        tracing::info!(cluster_time = time.time, ordinal = time.increment, "all connections see one moment");
         let readable = Readable {
             database: database.to_owned(),
             prefix: String::new(),
@@ -81,12 +81,7 @@ impl MongoSource {
 }
 
 /// Documents of a collection, by reading them and not by what the server believes.
-pub(crate) async fn count(
-    session: &Session,
-    database: &str,
-    holder: &str,
-    concern: mongodb::bson::Bson,
-) -> Result<u64, Error> {
+pub(crate) async fn count(session: &Session, database: &str, holder: &str, concern: Bson) -> Result<u64, Error> {
     let what = format!("count {holder}");
     let pipeline = [doc! {"$group": {"_id": null, "n": {"$sum": 1_i64}}}];
     let command = doc! {"aggregate": holder, "pipeline": pipeline.to_vec(), "cursor": {}, "readConcern": concern};
@@ -181,7 +176,7 @@ async fn assert_there(session: &Session, endpoint: &Endpoint, listing: &Listing)
         return Ok(());
     }
     let command = doc! {"listDatabases": 1, "nameOnly": true, "filter": {"name": endpoint.database()}};
-    let answer: Bson = session.run("look for the database", "admin", command).await?;
+    let answer = session.run("look for the database", "admin", command).await?;
     if answer.get_array("databases").is_ok_and(|found| !found.is_empty()) {
         return Ok(());
     }

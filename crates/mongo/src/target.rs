@@ -7,12 +7,13 @@ use crate::catalog::{CATALOG, Catalog, Sort};
 use crate::connection::{Session, connect};
 use crate::definitions;
 use crate::endpoint::Endpoint;
+use crate::failure::assert_written;
 use crate::indexes::{self, LateIndexes};
 use crate::listing;
 use crate::loader::SegmentLoader;
 use crate::preflight;
 use crate::reader::{Readable, SegmentReader};
-use crate::scratch::{self, DRILL, Scratch, assert_written};
+use crate::scratch::{self, Scratch};
 use crate::segments;
 use crate::source::{count, named};
 use async_trait::async_trait;
@@ -43,20 +44,20 @@ impl MongoTarget {
         let session = connect(&endpoint).await?;
         let drill = options.mode == Some(Mode::Drill);
         let (database, prefix) = match drill {
-            true => (format!("{DRILL}_{}", options.run), String::new()),
+            true => (scratch::drill(&options.run), String::new()),
             false => (endpoint.database().to_owned(), Scratch::prefix(&options.run)),
         };
-        preflight::check(&session, &catalog, &database, &prefix).await?;
+        let functions = Some(Scratch::functions(&options.run));
+        let readable = Readable { database, prefix, functions, catalog, time: None };
+        preflight::check(&session, &readable).await?;
         let notes = if drill {
             scratch::drop_drills(&session).await?
         } else {
-            let notes = scratch::drop_leftovers(&session, &database).await?;
+            let notes = scratch::drop_leftovers(&session, &readable.database).await?;
             preflight::assert_free(&session, &endpoint).await?;
             notes
         };
-        let scratch = Scratch::plan(session.clone(), &database, &options.run);
-        let functions = Some(Scratch::functions(&options.run));
-        let readable = Readable { database, prefix, functions, catalog, time: None };
+        let scratch = Scratch::plan(session.clone(), &readable.database, &options.run);
         let indexes = Arc::new(LateIndexes::default());
         Ok(Self { endpoint, session, readable: Arc::new(readable), indexes, scratch, drill, notes })
     }
@@ -73,10 +74,13 @@ impl MongoTarget {
         self.assert_still_free().await?;
         self.scratch.publishes().await?;
         let mut done: Vec<(String, String)> = Vec::new();
-        for (from, to) in definitions::renames(&self.readable, &self.readable.catalog) {
-            // First: a rename whose answer is lost may have been done.
-            done.push((from.clone(), to.clone()));
-            if let Err(error) = self.rename(&from, &to).await {
+        for (from, to) in definitions::renames(&self.readable) {
+            let renamed = self.rename(&from, &to).await;
+            // One whose answer is lost may have been done; one that the server refuses has not.
+            if renamed.as_ref().err().is_none_or(|error| error.kind == Kind::Unavailable) {
+                done.push((from, to));
+            }
+            if let Err(error) = renamed {
                 return Err(self.take_back(done, Vec::new(), error).await);
             }
         }
@@ -111,9 +115,10 @@ impl MongoTarget {
             stay.extend(dropped.is_err().then_some(view));
         }
         for (scratch, name) in done.into_iter().rev() {
-            // One that never got its name is not found under it.
+            // One that never got its name is not found under it, or what is found there is somebody else's and ours is where it was.
             let back = self.rename(&name, &scratch).await;
-            stay.extend(back.is_err_and(|error| error.kind != Kind::NotFound).then_some(name));
+            let stays = back.is_err_and(|error| !matches!(error.kind, Kind::NotFound | Kind::Exists));
+            stay.extend(stays.then_some(name));
         }
         if stay.is_empty() {
             error.hint("everything was taken back; the target is as it was")
