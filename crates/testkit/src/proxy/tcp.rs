@@ -35,6 +35,8 @@ struct Orders {
     cut_at: [Option<u64>; 2],
     /// All connections are cut when a client says this: before the server gets it, or before the client gets an answer.
     cut_words: Option<(Vec<u8>, Lost)>,
+    /// Everything is held back when a client says this, before the server gets it.
+    hold_words: Option<Vec<u8>>,
 }
 
 /// What is lost when connections are cut at words.
@@ -115,9 +117,15 @@ impl Tcp {
         self.order(|orders| orders.cut_words = Some((words.as_bytes().to_vec(), lost)));
     }
 
-    /// Whether the words of `cut_at` have not been said yet.
+    /// Holds all bytes back, as `stall`, once a client says `words` within one write of at most 16 KiB; they are the first that wait.
+    pub fn hold_at(&self, words: &str) {
+        self.order(|orders| orders.hold_words = Some(words.as_bytes().to_vec()));
+    }
+
+    /// Whether the words of `cut_at` or `hold_at` have not been said yet.
     pub fn waits_for_words(&self) -> bool {
-        self.state.orders.borrow().cut_words.is_some()
+        let orders = self.state.orders.borrow();
+        orders.cut_words.is_some() || orders.hold_words.is_some()
     }
 
     /// Holds all bytes back, both ways, on present and new connections, until `pass` or `cut`.
@@ -221,6 +229,9 @@ async fn copy(
         // An order may have come while these bytes were read: they are held back too.
         may_pass(&mut orders, generation).await?;
         words(state, direction, &buffer[..read], said)?;
+        if holds(state, direction, &buffer[..read]) {
+            may_pass(&mut orders, generation).await?;
+        }
         let (grant, last) = grant(state, direction, read);
         to.write_all(&buffer[..grant]).await.map_err(|_| Cut)?;
         state.progress.send_modify(|count| *count += 1);
@@ -240,13 +251,30 @@ async fn may_pass(orders: &mut watch::Receiver<Orders>, generation: u64) -> Resu
     if now.generation == generation { Ok(()) } else { Err(Cut) }
 }
 
+/// Looks for the words of `hold_at` in what a client says, and holds everything back from there on.
+fn holds(state: &State, direction: Direction, bytes: &[u8]) -> bool {
+    let Some(words) = state.orders.borrow().hold_words.clone() else { return false };
+    let found = direction == Direction::ToServer && says(bytes, &words);
+    if found {
+        state.orders.send_modify(|orders| {
+            orders.stalled = true;
+            orders.hold_words = None;
+        });
+    }
+    found
+}
+
+fn says(bytes: &[u8], words: &[u8]) -> bool {
+    bytes.windows(words.len().max(1)).any(|window| window == words)
+}
+
 /// Looks for the words of `cut_at` in what a client says, and cuts there or before the first answer to them.
 fn words(state: &State, direction: Direction, bytes: &[u8], said: &AtomicBool) -> Result<(), Cut> {
     let order = state.orders.borrow().cut_words.clone();
     let Some((words, lost)) = order else { return Ok(()) };
     let cut = match direction {
         Direction::ToServer => {
-            let found = bytes.windows(words.len().max(1)).any(|window| window == words);
+            let found = says(bytes, &words);
             said.fetch_or(found, Ordering::SeqCst);
             found && lost == Lost::Words
         }
@@ -323,6 +351,28 @@ mod tests {
         assert!(say(&mut one, b"0123456789").await.is_err());
         assert_eq!(proxy.passed(Direction::ToServer), before + 5);
         assert_eq!(say(&mut through(&proxy).await, b"0123456789").await.unwrap(), b"0123456789");
+    }
+
+    #[tokio::test]
+    async fn holds_everything_from_words_on() {
+        let proxy = Tcp::start("127.0.0.1", echo().await).await;
+        let mut one = through(&proxy).await;
+        proxy.hold_at("stop");
+        assert_eq!(say(&mut one, b"go").await.unwrap(), b"go");
+        assert!(proxy.waits_for_words());
+        let passed = proxy.passed(Direction::ToServer);
+        one.write_all(b"now stop").await.unwrap();
+        let mut answer = [0; 8];
+        let held = tokio::select! {
+            biased;
+            _ = one.read_exact(&mut answer) => false,
+            () = async { while proxy.waits_for_words() { tokio::task::yield_now().await } } => true,
+        };
+        assert!(held);
+        assert_eq!(proxy.passed(Direction::ToServer), passed);
+        proxy.pass();
+        one.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"now stop");
     }
 
     #[tokio::test]
