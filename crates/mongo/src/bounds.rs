@@ -138,14 +138,16 @@ pub(crate) fn choose(mut samples: Vec<Bound>, share: usize, before: Vec<Bound>) 
     let share = share.max(1);
     let wanted = samples.len() / share;
     let kept = if before.len() > 2 * wanted + 8 { Vec::new() } else { before };
+    // A segment that there is already may grow to the size of three before it is parted: samples are few, and vary.
+    let most = if kept.is_empty() { 2 * share } else { 3 * share };
     let mut bounds = kept.clone();
     let mut rest = samples.as_slice();
     for end in kept.iter().map(Some).chain([None]) {
         let inside = end.map_or(rest.len(), |end| rest.partition_point(|sample| sample < end));
         let (gap, after) = rest.split_at(inside);
-        if gap.len() > 2 * share {
-            let cuts = gap.iter().skip(share).step_by(share);
-            bounds.extend(cuts.take((gap.len() / share).saturating_sub(1)).cloned());
+        if gap.len() >= most {
+            let pieces = gap.len() / share;
+            bounds.extend((1..pieces).filter_map(|piece| gap.get(piece * gap.len() / pieces)).cloned());
         }
         rest = after;
     }
@@ -197,6 +199,7 @@ mod tests {
         let first = choose(samples(0..100), 10, Vec::new());
         assert_eq!(first, [10, 20, 30, 40, 50, 60, 70, 80, 90].map(Bound::Number));
         assert_eq!(choose(samples(0..100), 10, first.clone()), first);
+        assert_eq!(choose(samples(0..20), 10, Vec::new()), [Bound::Number(10)]);
         let grown = choose(samples(0..200), 10, first.clone());
         assert!(grown.starts_with(&first) && grown.len() >= 18, "{grown:?}");
         // Many more than make sense are none at all.
