@@ -109,6 +109,10 @@ impl Address {
             let what = "--map-definer: PostgreSQL has no definers";
             return Err(Error::new(Kind::Config, what).hint("--no-owner and --role say to whom things belong there"));
         }
+        if !matches!(self.0, Driver::Mongo(_)) && options.atomic {
+            let what = "--atomic: only for MongoDB; here what is replaced is exchanged in one step, and kept";
+            return Err(Error::new(Kind::Config, what).hint("leave it out; --drop-old gives the way back up"));
+        }
         match self.0 {
             Driver::Mysql(endpoint) => Ok(Box::new(MysqlTarget::open(endpoint, documents, options).await?)),
             Driver::Mongo(endpoint) => Ok(Box::new(MongoTarget::open(endpoint, documents, options).await?)),
@@ -127,7 +131,7 @@ impl Address {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::mark(&endpoint, name).await,
             Driver::Mysql(endpoint) => mysql::mark(&endpoint, name).await,
-            Driver::Mongo(_) => Err(not_for_mongodb("marks")),
+            Driver::Mongo(endpoint) => mongo::mark(&endpoint, name).await,
         }
     }
 
@@ -157,7 +161,7 @@ impl Address {
         match self.0 {
             Driver::Postgres(endpoint) => postgres::rollback(&endpoint, run, stop).await,
             Driver::Mysql(endpoint) => mysql::rollback(&endpoint, run, stop).await,
-            Driver::Mongo(_) => Err(not_for_mongodb("rollback")),
+            Driver::Mongo(endpoint) => mongo::rollback(&endpoint, run, stop).await,
         }
     }
 

@@ -55,6 +55,15 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), schema, name })
     }
 
+    /// A name that may have dots in it, as a collection's; the schema that it is asked with says nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] for a pattern that cannot be meant.
+    pub fn collection(text: &str) -> Result<Self, Error> {
+        let name = parts(text)?.join(&Token::Char('.'));
+        Ok(Self { text: text.to_owned(), schema: None, name })
+    }
+
     /// Many patterns, each read by `one`.
     ///
     /// # Errors
@@ -164,6 +173,8 @@ mod tests {
         assert!(is("a*c?e", "s", "abbcde") && !is("a*c?e", "s", "abbce"));
         assert!(is("*_log_*", "s", "a_log_b_log_c") && is("ü?", "s", "üß"));
         assert!(Pattern::schema("Research*").unwrap().is_schema("Research Data"));
+        let files = Pattern::collection("fs.*s").unwrap();
+        assert!(files.is_table("", "fs.files") && files.is_table("", "fs.a.chunks") && !files.is_table("", "files"));
     }
 
     #[test]

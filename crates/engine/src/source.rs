@@ -30,6 +30,9 @@ pub struct About {
     /// Which part was asked for; absent when it was everything.
     #[serde(default, skip_serializing_if = "Filter::is_empty")]
     pub filter: Filter,
+    /// What the backup is instead of one moment, because that was allowed: `per-collection`. Absent for one moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inexact: Option<String>,
 }
 
 /// Whether what belongs to the server and not to one database (roles, memberships) is kept with a backup.
@@ -71,6 +74,8 @@ pub struct SourceOptions {
     pub globals: GlobalsWanted,
     /// Which part is read; everything when empty.
     pub filter: Filter,
+    /// A server that cannot show one moment is read all the same.
+    pub allow_inexact: bool,
 }
 
 /// A database of a server.

@@ -51,6 +51,8 @@ pub struct TargetOptions {
     pub before_publish: Vec<Script>,
     /// Drop the database that was replaced, right away.
     pub drop_old: bool,
+    /// Replace each collection in one step, which leaves no way back: for databases that have no step for all of them.
+    pub atomic: bool,
     /// The target's server was cloned from the source's: that both have the same identity says nothing.
     pub target_is_a_clone: bool,
     /// Host and port that the backup was made from.

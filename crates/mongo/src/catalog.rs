@@ -71,9 +71,18 @@ pub(crate) struct Collection {
     /// Bytes of its documents, as the server estimates them.
     #[serde(default)]
     pub bytes: u64,
+    /// Whether its documents are left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_documents: bool,
 }
 
 impl Collection {
+    /// One of which nothing more is known.
+    pub fn new(name: &str, sort: Sort, options: Kept) -> Self {
+        let (id_index, indexes, uuid, bytes, without_documents) = (None, Vec::new(), String::new(), 0, false);
+        Self { name: name.to_owned(), sort, options, id_index, indexes, uuid, bytes, without_documents }
+    }
+
     /// Where its documents are; none for a view.
     pub fn holder(&self) -> Option<String> {
         match self.sort {
@@ -83,9 +92,9 @@ impl Collection {
         }
     }
 
-    /// The stream of its documents; none for a view.
+    /// The stream of its documents; none for a view, and where they are left out.
     pub fn stream(&self) -> Option<StreamName> {
-        self.holder().map(StreamName::new)
+        self.holder().filter(|_| !self.without_documents).map(StreamName::new)
     }
 
     pub fn is_capped(&self) -> bool {
@@ -169,13 +178,10 @@ mod tests {
     #[test]
     fn a_catalog_comes_back_and_a_newer_one_is_refused() {
         let collection = Collection {
-            name: "t".to_owned(),
-            sort: Sort::TimeSeries,
-            options: Kept(rawdoc! {"timeseries": {"timeField": "t"}}),
-            id_index: None,
             indexes: vec![Kept(rawdoc! {"key": {"a": 1}, "name": "a_1"})],
             uuid: "00".to_owned(),
             bytes: 1,
+            ..Collection::new("t", Sort::TimeSeries, Kept(rawdoc! {"timeseries": {"timeField": "t"}}))
         };
         let moment = Moment { protocol: "snapshot".to_owned(), time: (1, 2), set: "rs0".to_owned() };
         let catalog = Catalog::new("6.0.5", "app", moment, vec![collection]);

@@ -43,8 +43,8 @@ pub(crate) async fn make_views(session: &Session, readable: &Readable) -> Result
     Ok(())
 }
 
-/// The command; nothing expires until the restore has its name.
-fn create(name: &str, collection: &Collection) -> Result<RawDocumentBuf, Error> {
+/// The command that makes a collection or view; nothing expires until the restore has its name.
+pub(crate) fn create(name: &str, collection: &Collection) -> Result<RawDocumentBuf, Error> {
     let mut command = RawDocumentBuf::new();
     command.append(cstr!("create"), name);
     append_all(&mut command, &collection.options.0, &[EXPIRES])?;

@@ -5,7 +5,8 @@
 use crate::connection::{Session, connect};
 use crate::endpoint::Endpoint;
 use crate::listing::{self, SERVERS_OWN};
-use crate::{moment, preflight};
+use crate::mark::Mark;
+use crate::{guard, moment, preflight};
 use engine::{Error, Finding, Kind};
 use mongodb::bson::doc;
 
@@ -80,8 +81,16 @@ async fn target_database(session: &Session, endpoint: &Endpoint) -> Result<Findi
         let found = format!("{database} is the server's own: drills can be run here, a restore needs another name");
         return Ok(Finding::good(WHAT, found));
     }
-    preflight::assert_free(session, endpoint).await?;
-    Ok(Finding::good(WHAT, format!("{database} holds nothing: a restore fills it")))
+    let mark = Mark::read(session, database).await?;
+    if let Some(mark) = &mark {
+        guard::assert_not_protected(mark, endpoint)?;
+    }
+    let Some(holds) = preflight::holds(session, database).await? else {
+        return Ok(Finding::good(WHAT, format!("{database} holds nothing: a restore fills it")));
+    };
+    guard::assert_marked(mark.as_ref(), endpoint, &holds)?;
+    let name = mark.map(|mark| mark.name).unwrap_or_default();
+    Ok(Finding::good(WHAT, format!("{database} is marked as {name}: a restore may take its place")))
 }
 
 /// Whether a user made nothing in it.

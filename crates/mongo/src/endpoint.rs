@@ -151,6 +151,17 @@ impl Endpoint {
         self.hosts.split(',').map(port).collect::<Vec<_>>().join(",")
     }
 
+    /// The URL without its password, for commands that an error proposes.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.srv { "mongodb+srv" } else { "mongodb" };
+        let user = if self.user.is_empty() { String::new() } else { format!("{}@", encode(&self.user)) };
+        let source = self.auth_source.iter().map(|source| format!("authSource={}", encode(source)));
+        let options = self.options.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+        let query = options.chain(source).collect::<Vec<_>>().join("&");
+        let query = if query.is_empty() { query } else { format!("?{query}") };
+        format!("{scheme}://{user}{}/{}{query}", self.hosts, encode(&self.database))
+    }
+
     /// The database's name.
     #[must_use]
     pub fn database(&self) -> &str {
@@ -232,6 +243,7 @@ mod tests {
         assert_eq!(endpoint.password.as_ref().unwrap().as_str(), "s:c/ret");
         assert!(!format!("{endpoint} {endpoint:?}").contains("ret"));
         assert_eq!(Endpoint::parse(url, Some("other")).unwrap().password.unwrap().as_str(), "other");
+        assert_eq!(endpoint.url(), "mongodb://ann@h1,h2:27018/app?replicaSet=rs0&w=majority&authSource=admin");
         assert_eq!(endpoint.of_database("b").auth_source(), "admin");
         assert_eq!(Endpoint::parse("mongodb://u@h/app", None).unwrap().of_database("b").auth_source(), "app");
     }

@@ -52,7 +52,7 @@ impl LateIndexes {
 }
 
 fn build_of(number: usize, collection: &Collection) -> Option<Build> {
-    let stream = collection.stream()?;
+    let stream = collection.holder()?;
     let what = match collection.indexes.len() {
         0 => return None,
         1 => format!("an index of {stream}"),

@@ -68,6 +68,17 @@ pub(crate) async fn identities(session: &Session, database: &str) -> Result<BTre
     Ok(answer.documents.iter().filter_map(identity).collect())
 }
 
+/// The same of these names alone.
+pub(crate) async fn identities_of(
+    session: &Session,
+    database: &str,
+    names: &[&str],
+) -> Result<BTreeMap<String, String>, Error> {
+    let command = doc! {"listCollections": 1, "filter": {"name": {"$in": names.to_vec()}}};
+    let answer = session.all("look who has a name", database, command).await?;
+    Ok(answer.documents.iter().filter_map(identity).collect())
+}
+
 /// One collection, whoever made it.
 pub(crate) async fn one(session: &Session, database: &str, name: &str) -> Result<Option<Collection>, Error> {
     let command = doc! {"listCollections": 1, "filter": {"name": name}};
@@ -104,15 +115,8 @@ fn described(entry: &RawDocument) -> Result<Collection, Error> {
             ));
         }
     };
-    Ok(Collection {
-        name: name.to_owned(),
-        sort,
-        options: Kept(inner(entry, "options").unwrap_or_default()),
-        id_index: inner(entry, "idIndex").map(Kept),
-        indexes: Vec::new(),
-        uuid: String::new(),
-        bytes: 0,
-    })
+    let options = Kept(inner(entry, "options").unwrap_or_default());
+    Ok(Collection { id_index: inner(entry, "idIndex").map(Kept), ..Collection::new(name, sort, options) })
 }
 
 /// All indexes that are ready, save for the one on `_id`, by name.
@@ -176,18 +180,9 @@ mod tests {
     use mongodb::bson::rawdoc;
 
     fn view(name: &str, on: &str) -> Collection {
-        Collection {
-            name: name.to_owned(),
-            sort: if on.is_empty() { Sort::Collection } else { Sort::View },
-            options: Kept(if on.is_empty() {
-                rawdoc! {}
-            } else {
-                rawdoc! {"viewOn": on}
-            }),
-            id_index: None,
-            indexes: Vec::new(),
-            uuid: String::new(),
-            bytes: 0,
+        match on.is_empty() {
+            true => Collection::new(name, Sort::Collection, Kept(rawdoc! {})),
+            false => Collection::new(name, Sort::View, Kept(rawdoc! {"viewOn": on})),
         }
     }
 

@@ -1,13 +1,13 @@
 //! Loaders: one connection that gives documents to the server.
 //!
 //! Owns `insert` with raw documents in large batches, one on its way while the next is gathered. Promises that the server took every document as it was: replies are counted, and a document that is
-//! refused ends the load. What is loaded is durable only after the target has waited for a majority. Validators are passed over: they may be younger than the documents.
+//! refused ends the load. Servers that put the time in the place of an empty timestamp get such a document by an update, which leaves it be. What is loaded is durable only after the target has waited for a majority. Validators are passed over: they may be younger than the documents.
 
 use crate::catalog::Collection;
 use crate::connection::Session;
 use crate::failure::{assert_written, from_mongo};
 use crate::indexes::LateIndexes;
-use crate::raw::{Batch, Cutter};
+use crate::raw::{self, Batch, Cutter, has_empty_timestamp};
 use crate::reader::Readable;
 use async_trait::async_trait;
 use engine::{Build, Error, Kind, Loader, StreamName};
@@ -30,6 +30,13 @@ pub(crate) struct SegmentLoader {
     /// The batch that is on its way. A loader that is given up leaves it to arrive.
     sending: Option<JoinHandle<Result<u64, Error>>>,
     on_their_way: Arc<RwLock<()>>,
+}
+
+/// What goes to the server in one command.
+enum Sending {
+    Many(Batch),
+    /// A document that an insert would change.
+    One(Vec<u8>),
 }
 
 /// What is being loaded.
@@ -79,17 +86,21 @@ impl SegmentLoader {
         Ok(())
     }
 
-    /// Sends a batch on its way, after the one before it.
-    async fn send(&mut self, batch: Batch) -> Result<(), Error> {
+    /// Sends documents on their way, after those before them.
+    async fn send(&mut self, sending: Sending) -> Result<(), Error> {
         self.wait().await?;
-        if batch.documents() == 0 {
-            return Ok(());
-        }
         let database = self.session.database(&self.readable.database);
         let held = Arc::clone(&self.on_their_way).read_owned().await;
         let current = self.current()?;
-        let (what, documents) = (format!("load {}", current.stream), batch.documents() as u64);
-        let command = batch.insert(&current.holder, &current.rest)?;
+        let what = format!("load {}", current.stream);
+        let (command, documents) = match sending {
+            Sending::Many(batch) if batch.documents() == 0 => return Ok(()),
+            Sending::Many(batch) => {
+                let documents = batch.documents() as u64;
+                (batch.insert(&current.holder, &current.rest)?, documents)
+            }
+            Sending::One(document) => (raw::put(&current.holder, &document, &current.rest)?, 1),
+        };
         self.sending = Some(tokio::spawn(async move {
             let reply = database.run_raw_command(command).await.map_err(from_mongo(&what))?;
             drop(held);
@@ -127,17 +138,23 @@ impl Loader for SegmentLoader {
     }
 
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
+        let keeps_all = self.session.server.keeps_empty_timestamps();
         let current = self.current()?;
         let (batch, mut full) = (&mut current.batch, Vec::new());
         current.cutter.take(&bytes, &mut |document| {
+            if !keeps_all && has_empty_timestamp(document) {
+                full.push(Sending::Many(std::mem::replace(batch, Batch::new())));
+                full.push(Sending::One(document.to_vec()));
+                return;
+            }
             let no_room = batch.bytes() + document.len() > BATCH_BYTES || batch.documents() >= BATCH_DOCUMENTS;
             if no_room && batch.documents() > 0 {
-                full.push(std::mem::replace(batch, Batch::new()));
+                full.push(Sending::Many(std::mem::replace(batch, Batch::new())));
             }
             batch.push(document);
         })?;
-        for batch in full {
-            self.send(batch).await?;
+        for sending in full {
+            self.send(sending).await?;
         }
         Ok(())
     }
@@ -146,7 +163,7 @@ impl Loader for SegmentLoader {
         let current = self.current()?;
         current.cutter.end()?;
         let batch = std::mem::replace(&mut current.batch, Batch::new());
-        self.send(batch).await?;
+        self.send(Sending::Many(batch)).await?;
         self.wait().await?;
         Ok(self.current()?.taken)
     }

@@ -2,11 +2,12 @@
 //!
 //! Owns the questions about the server (who answers, its version), about names that would be too long, and about what is in the target. Promises that everything that stands in the way is told at once.
 
-use crate::catalog::Collection;
+use crate::catalog::{Catalog, Collection};
 use crate::connection::Session;
 use crate::endpoint::Endpoint;
 use crate::listing::{self, SERVERS_OWN};
 use crate::reader::Readable;
+use crate::scratch::aside;
 use crate::source::named;
 use engine::{Error, Kind, Mode, TargetOptions};
 use mongodb::bson::doc;
@@ -17,8 +18,6 @@ const LONGEST_NAME: usize = 255;
 /// Fails for what this version does not do for MongoDB.
 pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptions) -> Result<(), Error> {
     let not_done = [
-        (options.mode == Some(Mode::Swap), "taking a database's place (--mode swap)"),
-        (!options.part.is_empty(), "restores of a part"),
         (!options.before_publish.is_empty(), "statements before a swap"),
         (!options.definers.is_empty(), "--map-definer"),
         (options.role.is_some(), "acting as a role"),
@@ -68,6 +67,30 @@ pub(crate) async fn check(session: &Session, readable: &Readable) -> Result<(), 
         .hint("restore into a server of the same or a newer version, under a shorter name; nothing was changed"))
 }
 
+/// Fails when a collection could not be set aside, because its name would be too long there.
+pub(crate) fn assert_room_aside(live: &[Collection], database: &str, run: &str) -> Result<(), Error> {
+    let is_long = |one: &&Collection| database.len() + 1 + aside(run, &one.name).len() > LONGEST_NAME;
+    let long: Vec<String> = live.iter().filter(is_long).map(|one| one.name.clone()).collect();
+    if long.is_empty() {
+        return Ok(());
+    }
+    let what = format!("names would be longer than {LONGEST_NAME} bytes once they are set aside: {}", named(&long));
+    Err(Error::new(Kind::Config, what)
+        .hint("give these collections shorter names, or restore into another database; nothing was changed"))
+}
+
+/// Fails when the database has something of a name that a part brings.
+pub(crate) fn assert_names_free(live: &[Collection], part: &Catalog, endpoint: &Endpoint) -> Result<(), Error> {
+    let taken = part.collections.iter().filter(|one| live.iter().any(|there| there.name == one.name));
+    let taken: Vec<String> = taken.map(|one| one.name.clone()).collect();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Exists, format!("{endpoint} has these already: {}", named(&taken))).hint(
+        "a part replaces nothing: rename or drop what is there, or restore into another database; nothing was changed",
+    ))
+}
+
 /// A server that takes no writes is better known now than after the documents are fetched.
 pub(crate) async fn assert_writable(session: &Session) -> Result<(), Error> {
     let hello = session.run("ask whether the server takes writes", "admin", doc! {"hello": 1}).await?;
@@ -85,7 +108,7 @@ pub(crate) async fn holds(session: &Session, database: &str) -> Result<Option<St
     Ok(listing::names(session, database).await?.into_iter().next().map(|name| format!("the collection {name}")))
 }
 
-/// Fails when the database holds something: this version takes nobody's place.
+/// Fails when the database holds something.
 pub(crate) async fn assert_free(session: &Session, endpoint: &Endpoint) -> Result<(), Error> {
     let Some(what) = holds(session, endpoint.database()).await? else { return Ok(()) };
     Err(Error::new(Kind::Exists, format!("{endpoint} holds something: {what}"))

@@ -7,7 +7,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use engine::{Error, Kind};
-use mongodb::bson::{RawDocument, RawDocumentBuf};
+use mongodb::bson::raw::cstr;
+use mongodb::bson::{RawDocument, RawDocumentBuf, Timestamp, rawdoc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes of the smallest document.
@@ -49,6 +50,29 @@ pub(crate) fn append_all(to: &mut RawDocumentBuf, from: &RawDocument, except: &[
         }
     }
     Ok(())
+}
+
+/// Whether an insert would put the time in a member's place: an empty timestamp, not in `_id`, and not further in.
+pub(crate) fn has_empty_timestamp(document: &[u8]) -> bool {
+    const EMPTY: Timestamp = Timestamp { time: 0, increment: 0 };
+    let Ok(document) = RawDocument::from_bytes(document) else { return false };
+    let mut members = document.iter().filter_map(Result::ok);
+    members.any(|(name, value)| name.as_str() != "_id" && value.as_timestamp() == Some(EMPTY))
+}
+
+/// The command that puts one document in its place without an insert.
+pub(crate) fn put(collection: &str, document: &[u8], rest: &RawDocument) -> Result<RawDocumentBuf, Error> {
+    let document = RawDocument::from_bytes(document).map_err(unreadable)?;
+    let id = document.get("_id").map_err(unreadable)?;
+    let id = id.ok_or_else(|| Error::new(Kind::Data, "a document of the backup has no _id"))?;
+    let (mut equal, mut query) = (RawDocumentBuf::new(), RawDocumentBuf::new());
+    equal.append(cstr!("$eq"), id);
+    query.append(cstr!("_id"), equal);
+    // What is said literally is no expression, whatever its members are called.
+    let replace = rawdoc! {"$replaceWith": {"$literal": document.to_owned()}};
+    let mut command = rawdoc! {"update": collection, "updates": [{"q": query, "u": [replace], "upsert": true}]};
+    append_all(&mut command, rest, &[])?;
+    Ok(command)
 }
 
 /// The value of a member that is a document.
@@ -172,7 +196,6 @@ fn write_length(bytes: &mut [u8], at: usize) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use mongodb::bson::rawdoc;
 
     #[test]
     fn documents_are_cut_out_of_pieces_of_any_size() {
@@ -203,6 +226,23 @@ mod tests {
         let command = batch.insert("a b", &rawdoc! {"ordered": false, "writeConcern": {"w": 1}}).unwrap();
         let expected = rawdoc! {"insert": "a b", "documents": [documents[0].clone(), documents[1].clone()], "ordered": false, "writeConcern": {"w": 1}};
         assert_eq!(command.as_bytes(), expected.as_bytes());
+    }
+
+    #[test]
+    fn empty_timestamps_are_found_where_inserts_change_them() {
+        let (empty, some) = (Timestamp { time: 0, increment: 0 }, Timestamp { time: 0, increment: 1 });
+        for (document, found) in [
+            (rawdoc! {"_id": 1, "a": "x", "t": empty}, true),
+            (rawdoc! {"_id": empty, "t": some}, false),
+            (rawdoc! {"_id": 1, "in": {"t": empty}, "list": [empty]}, false),
+            (rawdoc! {}, false),
+        ] {
+            assert_eq!(has_empty_timestamp(document.as_bytes()), found, "{document:?}");
+        }
+        let command = put("c", rawdoc! {"_id": "x", "t": empty}.as_bytes(), &rawdoc! {"ordered": true}).unwrap();
+        let update = rawdoc! {"q": {"_id": {"$eq": "x"}}, "u": [{"$replaceWith": {"$literal": {"_id": "x", "t": empty}}}], "upsert": true};
+        assert_eq!(command, rawdoc! {"update": "c", "updates": [update], "ordered": true});
+        assert!(put("c", rawdoc! {"t": empty}.as_bytes(), &rawdoc! {}).is_err());
     }
 
     #[test]

@@ -64,6 +64,11 @@ impl SegmentReader {
         Self { session, readable }
     }
 
+    /// Whether a source is read that has no moment.
+    fn is_inexact(&self) -> bool {
+        self.session.server.set.is_none() && self.readable.functions.is_none()
+    }
+
     fn concern(&self, capped: bool) -> Bson {
         if self.session.server.set.is_none() {
             return at(None);
@@ -84,6 +89,9 @@ impl Reader for SegmentReader {
         command.extend(Range::parse(&segment.range)?.says());
         if collection.is_capped() {
             command.insert("hint", doc! {"$natural": 1});
+        } else if self.is_inexact() && collection.id_index.is_some() && !command.contains_key("hint") {
+            // In the order of `_id` no document is met twice, whatever is written meanwhile.
+            command.insert("hint", doc! {"_id": 1});
         }
         // Storing may take its time, and a cursor that nobody asks ends after ten minutes.
         command.extend(doc! {"batchSize": FIRST_BATCH, "noCursorTimeout": true, "readConcern": self.concern(collection.is_capped())});

@@ -4,6 +4,7 @@
 //! that what a killed run left behind is found by its document and dropped, once that has not been renewed for two minutes by the server's clock; and that nothing else is ever dropped: what has a name of its own is known by the identifier that the server
 //! made with it, and left alone once the run has begun to publish. Names of this form are in no backup.
 
+use crate::catalog;
 use crate::connection::Session;
 use crate::failure::assert_written;
 use crate::listing;
@@ -19,10 +20,16 @@ const NEW: &str = "longshore.new.";
 const RUN: &str = "longshore.run.";
 /// Collections that others took the place of.
 const OLD: &str = "longshore.old.";
+/// Stored functions that others took the place of.
+const OLD_FUNCTIONS: &str = "longshore.js.old.";
+/// What somebody made of a name while it was exchanged.
+const WRITTEN: &str = "longshore.written.";
+/// Tells of exchanges.
+pub(crate) const EXCHANGES: &str = "longshore.exchanges";
 /// Stored functions, whose own name no other may contain.
 const FUNCTIONS: &str = "longshore.js.";
 /// Says which environment a database is.
-const MARK: &str = "longshore.mark";
+pub(crate) const MARK: &str = "longshore.mark";
 /// What databases of drills are named after.
 pub(crate) const DRILL: &str = "longshore_drill_";
 /// Says whose document a run's is.
@@ -35,11 +42,22 @@ const BEAT: Duration = Duration::from_secs(15);
 /// How long inserts on their way are waited for before what they fill is dropped.
 const LAST_INSERTS: Duration = Duration::from_secs(10);
 /// A run that has said nothing for so long is dead.
-const DEAD_MILLIS: i64 = 120_000;
+pub(crate) const DEAD_MILLIS: i64 = 120_000;
 
 /// Whether a name is of this program's making.
 pub(crate) fn is_ours(name: &str) -> bool {
-    [NEW, RUN, OLD, FUNCTIONS].iter().any(|prefix| name.starts_with(prefix)) || name == MARK
+    [NEW, RUN, OLD, WRITTEN, FUNCTIONS].iter().any(|prefix| name.starts_with(prefix))
+        || [MARK, EXCHANGES].contains(&name)
+}
+
+/// What a collection is called once another has its place.
+pub(crate) fn aside(run: &str, name: &str) -> String {
+    if name == catalog::FUNCTIONS { format!("{OLD_FUNCTIONS}{run}") } else { format!("{OLD}{run}.{name}") }
+}
+
+/// What a collection is called that was in the way of an exchange; the beginning of all such names of a run without one.
+pub(crate) fn written(run: &str, name: &str) -> String {
+    format!("{WRITTEN}{run}.{name}")
 }
 
 /// The database of a drill.
@@ -192,6 +210,15 @@ async fn keep_saying(session: Session, database: String, own: String) {
     }
 }
 
+/// Whether a restore has said within two minutes that it lives.
+pub(crate) async fn lives(session: &Session, database: &str, run: &str) -> Result<bool, Error> {
+    let command = doc! {"find": format!("{RUN}{run}"), "limit": 1};
+    let answer = session.all("look whether a restore lives", database, command).await?;
+    let now = session.clock().await?.timestamp_millis();
+    let beat = answer.documents.first().and_then(|document| document.get_datetime("beat").ok());
+    Ok(beat.is_some_and(|beat| now.saturating_sub(beat.timestamp_millis()) < DEAD_MILLIS))
+}
+
 /// Drops what killed runs left in the database. Returns notes.
 pub(crate) async fn drop_leftovers(session: &Session, database: &str) -> Result<Vec<String>, Error> {
     let names = all_names(session, database).await?;
@@ -268,7 +295,7 @@ async fn remove(session: &Session, database: &str, run: &str, uuids: &BTreeSet<S
     drop_one(session, database, &own).await
 }
 
-async fn drop_one(session: &Session, database: &str, name: &str) -> Result<(), Error> {
+pub(crate) async fn drop_one(session: &Session, database: &str, name: &str) -> Result<(), Error> {
     match session.run(&format!("drop {name}"), database, doc! {"drop": name}).await {
         Err(error) if error.kind != Kind::NotFound => Err(error),
         _ => Ok(()),
@@ -276,7 +303,7 @@ async fn drop_one(session: &Session, database: &str, name: &str) -> Result<(), E
 }
 
 /// Names of all collections, whoever made them.
-async fn all_names(session: &Session, database: &str) -> Result<Vec<String>, Error> {
+pub(crate) async fn all_names(session: &Session, database: &str) -> Result<Vec<String>, Error> {
     let command = doc! {"listCollections": 1, "nameOnly": true};
     let answer = session.all("list the collections", database, command).await?;
     Ok(answer.documents.iter().filter_map(|entry| entry.get_str("name").ok().map(str::to_owned)).collect())

@@ -123,13 +123,9 @@ mod tests {
     #[test]
     fn ranges_tile_and_say_what_they_are() {
         let collection = Collection {
-            name: "a".to_owned(),
-            sort: Sort::Collection,
-            options: Kept(rawdoc! {}),
             id_index: Some(Kept(rawdoc! {})),
-            indexes: Vec::new(),
-            uuid: String::new(),
             bytes: 64 << 20,
+            ..Collection::new("a", Sort::Collection, Kept(rawdoc! {}))
         };
         assert!(may_be_cut(&collection));
         let segments = tile(&collection, &[Bound::Number(-5), Bound::Text("x".to_owned()), Bound::ObjectId(7)]);

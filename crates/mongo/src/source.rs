@@ -7,6 +7,7 @@
 use crate::catalog::{CATALOG, Catalog, Collection, Sort, row_format};
 use crate::connection::{Session, at, connect};
 use crate::endpoint::Endpoint;
+use crate::filter::Rules;
 use crate::listing::{self, Listing, SERVERS_OWN};
 use crate::reader::{Readable, SegmentReader, has_past_of_capped};
 use crate::{moment, segments};
@@ -25,7 +26,8 @@ pub struct MongoSource {
     about: About,
     plan: Plan,
     readable: Arc<Readable>,
-    time: Timestamp,
+    time: Option<Timestamp>,
+    rules: Rules,
     cross_count: bool,
 }
 
@@ -37,39 +39,46 @@ impl MongoSource {
     pub async fn open(endpoint: Endpoint, options: &SourceOptions) -> Result<Self, Error> {
         refuse_servers_own(&endpoint)?;
         refuse_what_is_not_done(options)?;
+        let rules = Rules::parse(&options.filter)?;
         let session = connect(&endpoint).await?;
-        if session.server.set.is_none() {
-            return Err(moment::by_itself());
-        }
         let database = endpoint.database();
-        let listing = listing::list(&session, database).await?;
+        let mut listing = listing::list(&session, database).await?;
         assert_there(&session, &endpoint, &listing).await?;
-        let time = moment::take(&session, listing.time).await?;
+        rules.assert_meant(database, &listing.collections)?;
+        let part = rules.apply(&mut listing.collections)?;
+        let time = moment::take(&session, listing.time, options.allow_inexact).await?;
         assert_still_there(&session, database, &listing.collections).await?;
         let ours = listing.ours;
         let catalog = Catalog::new(&session.server.text, database, moment::kept(time, &session), listing.collections);
-        tracing::info!(cluster_time = time.time, ordinal = time.increment, "all connections see one moment");
-        let readable = Readable {
-            database: database.to_owned(),
-            prefix: String::new(),
-            functions: None,
-            catalog,
-            time: Some(time),
-        };
+        match time {
+            Some(time) => {
+                tracing::info!(cluster_time = time.time, ordinal = time.increment, "all connections see one moment");
+            }
+            None => tracing::warn!("the server knows no moment: each document is as it was when its turn came"),
+        }
+        let readable =
+            Readable { database: database.to_owned(), prefix: String::new(), functions: None, catalog, time };
         let (segments, boundaries) = segments::cut_all(&session, &readable, &options.boundaries).await?;
         let plan = Plan { streams: streams(&readable.catalog), segments, boundaries };
-        let about = about(&endpoint, &session, &readable.catalog, &ours);
-        Ok(Self { session, about, plan, readable: Arc::new(readable), time, cross_count: options.cross_count })
+        let mut about = about(&endpoint, &session, &readable.catalog, &ours);
+        about.notes.extend(part);
+        if time.is_none() {
+            let note = "of no one moment: each document is as it was when its turn came, because the server is no replica set; one of a single member is enough for exact backups";
+            about.notes.insert(0, note.to_owned());
+            about.inexact = Some(moment::PER_COLLECTION.to_owned());
+        }
+        about.filter = options.filter.clone();
+        Ok(Self { session, about, plan, readable: Arc::new(readable), time, rules, cross_count: options.cross_count })
     }
 
     /// Counts each collection again, in one go, at the same moment.
     async fn count_again(&self, rows: &BTreeMap<String, u64>) -> Result<(), Error> {
         for collection in &self.readable.catalog.collections {
-            let Some(holder) = collection.holder() else { continue };
+            let Some(holder) = collection.holder().filter(|_| !collection.without_documents) else { continue };
             if collection.is_capped() && !has_past_of_capped(&self.session) {
                 continue;
             }
-            let counted = count(&self.session, &self.readable.database, &holder, at(Some(self.time))).await?;
+            let counted = count(&self.session, &self.readable.database, &holder, at(self.time)).await?;
             let read = rows.get(&holder).copied().unwrap_or_default();
             if counted != read {
                 let what = format!("{holder}: {read} documents were read and {counted} counted at the same moment");
@@ -105,9 +114,11 @@ impl Source for MongoSource {
     }
 
     async fn confirm(self: Box<Self>, rows: &BTreeMap<String, u64>) -> Result<Vec<Document>, Error> {
-        let counted = if self.cross_count { self.count_again(rows).await } else { Ok(()) };
+        let counted = if self.cross_count && self.time.is_some() { self.count_again(rows).await } else { Ok(()) };
         let catalog = &self.readable.catalog;
-        let now = listing::list(&self.session, &self.readable.database).await?;
+        let mut now = listing::list(&self.session, &self.readable.database).await?;
+        // Where nothing is left, it is something else that has changed.
+        drop(self.rules.apply(&mut now.collections));
         if let Some(name) = first_other(&catalog.collections, &now.collections) {
             let what = format!("{name} was made, dropped or changed while the database was read");
             return Err(Error::new(Kind::Changed, what).hint("run it again when nobody changes collections or indexes"));
@@ -138,7 +149,7 @@ fn first_other(before: &[Collection], after: &[Collection]) -> Option<String> {
 fn first_gone(before: &[Collection], after: &[Collection], rows: &BTreeMap<String, u64>) -> Option<String> {
     let had = |all: &[Collection], name: &str| all.iter().any(|one| one.name == name && one.bytes > 0);
     let read = |one: &Collection| one.holder().and_then(|holder| rows.get(&holder).copied()).unwrap_or_default();
-    let mut held = before.iter().filter(|one| one.sort != Sort::View && read(one) == 0);
+    let mut held = before.iter().filter(|one| one.stream().is_some() && read(one) == 0);
     held.find(|one| had(before, &one.name) && had(after, &one.name)).map(|one| one.name.clone())
 }
 
@@ -161,9 +172,6 @@ fn refuse_servers_own(endpoint: &Endpoint) -> Result<(), Error> {
 
 fn refuse_what_is_not_done(options: &SourceOptions) -> Result<(), Error> {
     let refused = |what: &str| Err(Error::new(Kind::Config, format!("{what}: not for MongoDB in this version")));
-    if !options.filter.is_empty() {
-        return refused("backups of a part");
-    }
     if options.globals != GlobalsWanted::No {
         return refused("users and roles (--globals)");
     }
@@ -212,6 +220,7 @@ fn about(endpoint: &Endpoint, session: &Session, catalog: &Catalog, ours: &[Stri
         notes,
         globals: GlobalsWanted::No,
         filter: Filter::default(),
+        inexact: None,
     }
 }
 
@@ -226,8 +235,7 @@ fn streams(catalog: &Catalog) -> Vec<StreamPlan> {
         let name = one.stream()?;
         Some(StreamPlan { name, format: row_format(), estimated_bytes: one.bytes })
     };
-    let held = catalog.collections.iter().filter(|one| one.sort != Sort::View);
-    let mut streams: Vec<StreamPlan> = held.filter_map(plan).collect();
+    let mut streams: Vec<StreamPlan> = catalog.collections.iter().filter_map(plan).collect();
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     streams
 }
@@ -241,13 +249,9 @@ mod tests {
     #[test]
     fn whatever_changes_is_found_but_for_sizes() {
         let one = |name: &str| Collection {
-            name: name.to_owned(),
-            sort: Sort::Collection,
-            options: Kept(rawdoc! {}),
-            id_index: None,
-            indexes: Vec::new(),
             uuid: "1".to_owned(),
             bytes: 1,
+            ..Collection::new(name, Sort::Collection, Kept(rawdoc! {}))
         };
         let before = [one("a"), one("b")];
         assert_eq!(first_other(&before, &[one("a"), Collection { bytes: 9, ..one("b") }]), None);

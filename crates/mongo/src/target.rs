@@ -1,28 +1,45 @@
 //! The target: a database that comes back.
 //!
 //! Owns the order of a restore's writing side: preflight; collections under scratch names; documents, indexes; a majority has it all; everything is looked at again; names. Promises that the
-//! target's own names show nothing before they are published, time series apart, which cannot be renamed; and that what is published was proven and is held by a majority. Refuses a target that holds something.
+//! target's own names show nothing before they are published, time series apart, which cannot be renamed; and that what is published was proven and is held by a majority. Refuses a target that holds something and is
+//! not marked for it.
 
-use crate::catalog::{CATALOG, Catalog, Sort};
+use crate::catalog::{CATALOG, Catalog, Collection, Sort};
 use crate::connection::{Session, connect};
 use crate::definitions;
 use crate::endpoint::Endpoint;
-use crate::failure::assert_written;
+use crate::exchange;
+use crate::filter::Rules;
 use crate::indexes::{self, LateIndexes};
-use crate::listing;
+use crate::journal::{Entry, Side, Turn};
 use crate::loader::SegmentLoader;
+use crate::mark::Mark;
 use crate::preflight;
 use crate::reader::{Readable, SegmentReader};
 use crate::scratch::{self, Scratch};
 use crate::segments;
 use crate::source::{count, named};
+use crate::{guard, listing, rollback};
 use async_trait::async_trait;
 use engine::{
     Build, Conclusion, Document, Error, Kind, Loader, Mode, Reader, Segment, StreamName, Target, TargetOptions,
 };
 use mongodb::bson::{Bson, doc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// How what comes meets what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In a database of its own, without a name.
+    Drill,
+    /// Nothing is there.
+    Fresh,
+    /// It takes the place of what is there.
+    Swap,
+    /// Some collections beside what is there.
+    Part,
+}
 
 /// A database being restored.
 pub struct MongoTarget {
@@ -31,7 +48,10 @@ pub struct MongoTarget {
     readable: Arc<Readable>,
     indexes: Arc<LateIndexes>,
     scratch: Scratch,
-    drill: bool,
+    options: TargetOptions,
+    way: Way,
+    /// What stood there when the restore began, for one that takes its place.
+    live: BTreeMap<String, String>,
     notes: Vec<String>,
 }
 
@@ -39,8 +59,12 @@ impl MongoTarget {
     /// Checks everything that can be checked before anything is made.
     pub async fn open(endpoint: Endpoint, documents: &[Document], options: TargetOptions) -> Result<Self, Error> {
         let missing = || Error::new(Kind::Data, format!("the backup has no document {CATALOG}"));
-        let catalog = Catalog::parse(&Document::find(documents, CATALOG).ok_or_else(missing)?.bytes)?;
+        let mut catalog = Catalog::parse(&Document::find(documents, CATALOG).ok_or_else(missing)?.bytes)?;
         preflight::refuse_what_is_not_done(&endpoint, &options)?;
+        let (mut notes, whole) = (Vec::new(), catalog.clone());
+        if !options.part.is_empty() {
+            (catalog, notes) = Rules::part_of(&catalog, &options.part)?;
+        }
         let session = connect(&endpoint).await?;
         let drill = options.mode == Some(Mode::Drill);
         let (database, prefix) = match drill {
@@ -50,21 +74,23 @@ impl MongoTarget {
         let functions = Some(Scratch::functions(&options.run));
         let readable = Readable { database, prefix, functions, catalog, time: None };
         preflight::check(&session, &readable).await?;
-        let notes = if drill {
-            scratch::drop_drills(&session).await?
-        } else {
-            let notes = scratch::drop_leftovers(&session, &readable.database).await?;
-            preflight::assert_free(&session, &endpoint).await?;
-            notes
-        };
+        notes.extend(match drill {
+            true => scratch::drop_drills(&session).await?,
+            false => scratch::drop_leftovers(&session, &readable.database).await?,
+        });
+        let (way, live) = way(&session, &endpoint, (&whole, &readable.catalog), &options).await?;
         let scratch = Scratch::plan(session.clone(), &readable.database, &options.run);
         let indexes = Arc::new(LateIndexes::default());
-        Ok(Self { endpoint, session, readable: Arc::new(readable), indexes, scratch, drill, notes })
+        Ok(Self { endpoint, session, readable: Arc::new(readable), indexes, scratch, options, way, live, notes })
+    }
+
+    fn is_drill(&self) -> bool {
+        self.way == Way::Drill
     }
 
     /// What has its own name from the beginning.
     fn visible(&self) -> Vec<String> {
-        let sorts = |sort: Sort| if self.drill { sort != Sort::View } else { sort == Sort::TimeSeries };
+        let sorts = |sort: Sort| if self.is_drill() { sort != Sort::View } else { sort == Sort::TimeSeries };
         let all = self.readable.catalog.collections.iter();
         all.filter(|one| sorts(one.sort)).map(|one| self.readable.name(one)).collect()
     }
@@ -90,21 +116,75 @@ impl MongoTarget {
         }
     }
 
-    /// Loading takes its time: whatever somebody has made meanwhile stays, and nothing comes beside it.
+    /// Loading takes its time: whatever somebody has made meanwhile stays, and nothing comes beside it that was not to.
     async fn assert_still_free(&self) -> Result<(), Error> {
-        let visible = self.visible();
+        if self.way == Way::Part {
+            self.assert_still_marked().await?;
+        }
+        let (visible, all) = (self.visible(), &self.readable.catalog.collections);
+        let is_in_the_way = |name: &String| {
+            !visible.contains(name) && (self.way == Way::Fresh || all.iter().any(|one| one.name == *name))
+        };
         let names = listing::names(&self.session, &self.readable.database).await?;
-        let Some(other) = names.into_iter().find(|name| !visible.contains(name)) else { return Ok(()) };
-        let what = format!("{} was empty, and holds the collection {other} now", self.endpoint);
+        let Some(other) = names.into_iter().find(is_in_the_way) else { return Ok(()) };
+        let what = format!("{} holds the collection {other} now, which was not there before", self.endpoint);
         Err(Error::new(Kind::Exists, what).hint("somebody else is at work in it; nothing was published"))
     }
 
+    /// Loading takes its time: a mark may have been taken away, or be another one.
+    async fn assert_still_marked(&self) -> Result<(), Error> {
+        let (session, database) = (&self.session, self.readable.database.as_str());
+        let mark = Mark::read(session, database).await?;
+        let visible = self.visible();
+        let names = listing::names(session, database).await?;
+        match names.into_iter().find(|name| !visible.contains(name)) {
+            Some(name) => guard::assert_marked(mark.as_ref(), &self.endpoint, &format!("the collection {name}")),
+            None => Ok(()),
+        }
+    }
+
     async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        let database = &self.readable.database;
-        let what = format!("give {to} its name");
-        let (from, full) = (format!("{database}.{from}"), format!("{database}.{to}"));
-        let command = doc! {"renameCollection": from, "to": full, "writeConcern": self.session.majority()};
-        assert_written(&what, &self.session.run(&what, "admin", command).await?)
+        exchange::rename(&self.session, &self.readable.database, from, to, false).await
+    }
+
+    /// Takes the place of what the target holds. Returns notes.
+    async fn take_place(&mut self) -> Result<Vec<String>, Error> {
+        self.assert_still_marked().await?;
+        let turn = Turn::take(&self.session, &self.readable.database, &self.options.run).await?;
+        let done = self.exchange(&turn).await;
+        let ended = turn.end().await;
+        let mut notes = done?;
+        if let Err(error) = ended {
+            notes.push(format!("for two minutes nobody else can exchange names here: {}", error.what));
+        }
+        Ok(notes)
+    }
+
+    async fn exchange(&mut self, turn: &Turn) -> Result<Vec<String>, Error> {
+        let (session, database) = (&self.session, self.readable.database.as_str());
+        let live = listing::list(session, database).await?.collections;
+        if let Some(name) = first_other(&self.live, &standing(&live)) {
+            let what = format!("{name} was made, dropped or replaced in {} while the backup was loaded", self.endpoint);
+            return Err(Error::new(Kind::Exists, what).hint("somebody was here; nothing was changed"));
+        }
+        let mut entry = exchange::plan(session, &self.readable, &live, &self.options.run).await?;
+        self.scratch.publishes().await?;
+        // What has a name of its own from here on is known by the journal alone: no clearing up may touch it.
+        self.scratch.keep_all();
+        if self.options.atomic {
+            return exchange::replace_all(session, database, &entry, turn).await;
+        }
+        let done = async {
+            entry.write(session, database).await?;
+            let told = exchange::settle(session, database, &entry, turn).await?;
+            entry.settled = true;
+            entry.write(session, database).await?;
+            Ok(told)
+        };
+        match done.await {
+            Ok(told) => Ok(told.notes()),
+            Err(error) => Err(exchange_back(session, database, entry, turn, error).await),
+        }
     }
 
     /// Undoes what was published; the error says so where it could not be.
@@ -133,13 +213,88 @@ fn left(error: Error, names: &[String]) -> Error {
     Error { what, ..error }.hint("drop them by hand before the next restore")
 }
 
+/// How what comes may meet what is there, after every guard.
+/// The backup's catalog is asked for whole, too: what is left out of a part tells the source as well.
+async fn way(
+    session: &Session,
+    endpoint: &Endpoint,
+    (whole, catalog): (&Catalog, &Catalog),
+    options: &TargetOptions,
+) -> Result<(Way, BTreeMap<String, String>), Error> {
+    let nothing = BTreeMap::new();
+    if options.mode == Some(Mode::Drill) {
+        return Ok((Way::Drill, nothing));
+    }
+    let (database, is_part) = (endpoint.database(), !options.part.is_empty());
+    let mark = Mark::read(session, database).await?;
+    if let Some(mark) = &mark {
+        guard::assert_not_protected(mark, endpoint)?;
+    }
+    let Some(holds) = preflight::holds(session, database).await? else {
+        return Ok((if is_part { Way::Part } else { Way::Fresh }, nothing));
+    };
+    if options.mode == Some(Mode::Fresh) && !is_part {
+        preflight::assert_free(session, endpoint).await?;
+    }
+    let live = listing::list(session, database).await?.collections;
+    guard::assert_not_source(&live, endpoint, whole, options)?;
+    guard::assert_marked(mark.as_ref(), endpoint, &holds)?;
+    if is_part {
+        preflight::assert_names_free(&live, catalog, endpoint)?;
+        return Ok((Way::Part, nothing));
+    }
+    exchange::refuse_time_series(live.iter().chain(&catalog.collections))?;
+    preflight::assert_room_aside(&live, database, &options.run)?;
+    Ok((Way::Swap, standing(&live)))
+}
+
+/// Everything back; the error says what could not be.
+async fn exchange_back(session: &Session, database: &str, mut entry: Entry, turn: &Turn, error: Error) -> Error {
+    (entry.wants, entry.settled) = (Side::Before, false);
+    let back = async {
+        // First: whoever finds the journal later must not take this for done.
+        entry.write(session, database).await?;
+        let told = exchange::settle(session, database, &entry, turn).await?;
+        entry.remove(session, database).await?;
+        Ok::<_, Error>(told)
+    };
+    match back.await {
+        Ok(told) => {
+            let what = [vec![error.what.clone()], told.warnings()].concat().join("; ");
+            Error { what, ..error }.hint("everything was taken back; the target is as it was")
+        }
+        Err(again) => {
+            let what = format!("{}; and the target is between the two: {}", error.what, again.what);
+            Error { what, ..error }.hint("run longshore rollback when the server answers again; nothing is lost")
+        }
+    }
+}
+
+/// What stands under users' names, by the server's own names; views by what they are.
+fn standing(live: &[Collection]) -> BTreeMap<String, String> {
+    let identity = |one: &Collection| match one.sort {
+        Sort::View => hex::encode(one.options.0.as_bytes()),
+        _ => one.uuid.clone(),
+    };
+    live.iter().map(|one| (one.name.clone(), identity(one))).collect()
+}
+
+fn first_other(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Option<String> {
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    names.into_iter().find(|name| before.get(*name) != now.get(*name)).cloned()
+}
+
 #[async_trait]
 impl Target for MongoTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
         let visible = self.visible();
         let mut notes = std::mem::take(&mut self.notes);
-        if !visible.is_empty() && !self.drill {
+        if !visible.is_empty() && !self.is_drill() {
             notes.push(format!("time series cannot be renamed and show from the beginning: {}", named(&visible)));
+        }
+        if self.way == Way::Swap {
+            // There is room for what one restore has replaced, not for many.
+            notes.extend(rollback::drop_replaced(&self.session, &self.endpoint, None).await?);
         }
         self.scratch.begin().await?;
         definitions::make_collections(&self.session, &self.readable).await?;
@@ -147,6 +302,11 @@ impl Target for MongoTarget {
         let made: Vec<String> = made.map(|one| self.readable.name(one)).collect();
         self.scratch.remember(&made).await?;
         Ok(notes)
+    }
+
+    fn streams(&self) -> Option<BTreeSet<StreamName>> {
+        let all = self.readable.catalog.collections.iter();
+        (self.way == Way::Part).then(|| all.filter_map(Collection::stream).collect())
     }
 
     fn first(&self) -> Vec<StreamName> {
@@ -169,7 +329,7 @@ impl Target for MongoTarget {
         }
         self.scratch.settle().await?;
         definitions::assert_same(&self.session, &self.readable).await?;
-        if self.drill {
+        if self.is_drill() {
             // A restore makes them last, because they show others by name; whether they can be made is known by drills.
             definitions::make_views(&self.session, &self.readable).await.map_err(|(error, _)| error)?;
         }
@@ -200,21 +360,36 @@ impl Target for MongoTarget {
     }
 
     async fn publish(&mut self, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {
-        if self.drill {
+        if self.is_drill() {
             let what = format!("{} is a drill's database and never gets a name", self.readable.database);
             return Err(Error::new(Kind::Internal, what));
         }
         if stop() {
             return Err(Error::new(Kind::Interrupted, "the restore was interrupted before it was published"));
         }
-        self.rename_all().await?;
+        let (mut notes, mut replaced) = (Vec::new(), None);
+        if self.way == Way::Swap {
+            notes.extend(self.take_place().await?);
+            replaced = (!self.options.atomic).then(|| scratch::aside(&self.options.run, "*"));
+        } else {
+            self.rename_all().await?;
+        }
         self.scratch.keep_all();
-        let mut notes = indexes::wake(&self.session, &self.readable.database, &self.readable.catalog).await;
+        notes.extend(indexes::wake(&self.session, &self.readable.database, &self.readable.catalog).await);
+        if self.options.drop_old && replaced.is_some() {
+            match rollback::drop_replaced(&self.session, &self.endpoint, Some(&self.options.run)).await {
+                Ok(dropped) => {
+                    replaced = None;
+                    notes.extend(dropped);
+                }
+                Err(error) => notes.push(format!("what was replaced is kept: {}", error.what)),
+            }
+        }
         if let Err(error) = self.scratch.discard().await {
             notes.push(format!("the restore's own document stays: {}", error.what));
         }
         let (database, server) = (self.endpoint.database().to_owned(), self.endpoint.server());
-        Ok(Conclusion { database, server, replaced: None, notes })
+        Ok(Conclusion { database, server, replaced, notes })
     }
 
     async fn discard(&mut self) -> Result<(), Error> {

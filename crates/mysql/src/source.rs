@@ -279,6 +279,7 @@ fn about(endpoint: &Endpoint, catalog: &Catalog, known: Notes, keeps_definitions
         notes,
         globals: GlobalsWanted::No,
         filter: engine::Filter::default(),
+        inexact: None,
     }
 }
 

@@ -322,6 +322,7 @@ fn about(endpoint: &Endpoint, catalog: &Catalog) -> About {
         notes: Vec::new(),
         globals: GlobalsWanted::No,
         filter: Filter::default(),
+        inexact: None,
     }
 }
 

@@ -68,6 +68,9 @@ pub struct BackupArgs {
     /// Leave the rows of this table and its partitions out, and keep its definition. May be repeated
     #[arg(long, value_name = "[SCHEMA.]TABLE")]
     pub exclude_table_data: Vec<String>,
+    /// Back up a server that knows no moment of all its data too (a MongoDB that is no replica set): each document is as it was when its turn came
+    #[arg(long)]
+    pub allow_inexact: bool,
     /// Count every table once more in the same snapshot, and compare
     #[arg(long)]
     pub cross_count: bool,

@@ -142,6 +142,7 @@ async fn copy(
         tools: args.tools.clone(),
         globals: args.globals_wanted(),
         filter: args.filter(),
+        allow_inexact: args.allow_inexact,
     };
     let source: Box<dyn Source> = address.open_source(&options).await?;
     let plan = source.plan().clone();

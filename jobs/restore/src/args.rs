@@ -57,6 +57,9 @@ pub struct RestoreArgs {
     /// Drop the replaced database right after the swap, instead of keeping it for `longshore rollback`
     #[arg(long)]
     pub drop_old: bool,
+    /// MongoDB: replace each collection in one step, so that its name never stands for nothing; there is no `longshore rollback` then
+    #[arg(long)]
+    pub atomic: bool,
     /// The target's server was cloned from the source's disk and is not the source, though it looks the same
     #[arg(long)]
     pub target_is_a_clone: bool,
@@ -98,6 +101,7 @@ impl RestoreArgs {
             ("--mode", self.mode.is_some()),
             ("--before-swap", !self.before_swap.is_empty()),
             ("--drop-old", self.drop_old),
+            ("--atomic", self.atomic),
             ("--create-missing-roles", self.create_missing_roles),
         ];
         match others.iter().find(|(_, given)| *given && !part.is_empty()) {

@@ -133,6 +133,7 @@ fn options(args: &DrillArgs, backup: &Backup) -> TargetOptions {
         part: Filter::default(),
         before_publish: Vec::new(),
         drop_old: false,
+        atomic: false,
         target_is_a_clone: false,
         source_server: backup.source_server(),
         workers: usize::from(args.workers),

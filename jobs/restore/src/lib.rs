@@ -48,6 +48,7 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
         part,
         before_publish,
         drop_old: args.drop_old,
+        atomic: args.atomic,
         target_is_a_clone: args.target_is_a_clone,
         source_server: backup.source_server(),
         workers: usize::from(args.workers),

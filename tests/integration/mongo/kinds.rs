@@ -32,11 +32,21 @@ async fn a_server_by_itself_is_refused_as_a_source_and_taken_as_a_target() {
     let (server, alone) = (mongo().await, std::sync::Arc::new(standalone_mongo().await));
     let (db, there) = (server.database().await, alone.database().await);
     there.run(doc! {"insert": "t", "documents": [{"_id": 1}]}).await;
-    db.run(doc! {"insert": "t", "documents": [{"_id": 1}]}).await;
-    db.run(doc! {"createIndexes": "t", "indexes": [{"key": {"a": 1}, "name": "a"}]}).await;
     let place = Place::new().await;
     assert_failed(place.backup(&there.url()).run().await, 77, "--replSet");
     place.assert_no_manifest();
+    let inexact = place.backup(&there.url()).env("LONGSHORE_ALLOW_INEXACT", "true").env("LONGSHORE_NAME", "alone");
+    let inexact = inexact.run().await.success().json();
+    assert_eq!(inexact["about"]["inexact"], "per-collection");
+    assert!(inexact["about"]["notes"][0].as_str().unwrap().contains("of no one moment"), "{inexact}");
+    place
+        .job(["restore", "--from", "alone", "--prove", "content"])
+        .env("LONGSHORE_TARGET", Back::of(&db).url)
+        .run()
+        .await
+        .success();
+    db.run(doc! {"insert": "t", "documents": [{"_id": 1}]}).await;
+    db.run(doc! {"createIndexes": "t", "indexes": [{"key": {"a": 1}, "name": "a"}]}).await;
     place.backup(&db.url()).run().await.success();
     let back = Back::of(&there);
     place.restore(&back.url).run().await.success();
@@ -81,13 +91,14 @@ async fn what_is_not_done_yet_is_refused() {
     let db = server.database().await;
     db.run(doc! {"insert": "t", "documents": [{"_id": 1}]}).await;
     let place = Place::new().await;
-    for (name, value) in [("LONGSHORE_GLOBALS", "true"), ("LONGSHORE_INCLUDE_TABLE", "t")] {
-        assert_failed(place.backup(&db.url()).env(name, value).run().await, 78, "not for MongoDB");
-    }
+    let globals = place.backup(&db.url()).env("LONGSHORE_GLOBALS", "true");
+    assert_failed(globals.run().await, 78, "not for MongoDB");
     place.assert_no_manifest();
     place.backup(&db.url()).run().await.success();
-    let mark = place.job(["mark", "--as", "staging"]).env("LONGSHORE_TARGET", db.url());
-    assert_failed(mark.run().await, 78, "not for MongoDB");
+    let export = place
+        .job(["export", "--from", "app"])
+        .env("LONGSHORE_TO", place.folder.path().join("out").display().to_string());
+    assert_failed(export.run().await, 78, "not for MongoDB");
     assert_eq!(collections(&db, db.name()).await, ["t"]);
 }
 
@@ -113,5 +124,5 @@ async fn the_doctor_looks_at_both_ends() {
     assert!(source.report().contains("keeps its past for 300 s"), "{}", source.report());
     let target = place.job(["doctor"]).env("LONGSHORE_TARGET", Back::of(&db).url).run().await.success();
     assert!(target.report().contains("a restore fills it"), "{}", target.report());
-    place.job(["doctor"]).env("LONGSHORE_TARGET", db.url()).run().await.expect_code(73);
+    place.job(["doctor"]).env("LONGSHORE_TARGET", db.url()).run().await.expect_code(77);
 }

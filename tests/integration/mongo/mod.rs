@@ -3,8 +3,11 @@
 //! Owns what these tests share: names for restores, a large collection, and what is left of a restore.
 
 mod kinds;
+mod large;
+mod parts;
 pub mod road;
 mod snapshot;
+mod swap;
 
 use std::collections::BTreeMap;
 use testkit::mongo::{different, everything};

@@ -134,7 +134,7 @@ async fn a_killed_restore_shows_nothing_and_stops_nobody() {
     assert!(!left.is_empty() && left.iter().all(|name| name.starts_with("longshore.")), "{left:?}");
     place.restore(&back.url).run().await.success();
     assert_same(&all(&db, db.name()).await, &all(&db, &back.name).await);
-    assert_failed(place.restore(&back.url).run().await, 73, "holds something");
+    assert_failed(place.restore(&back.url).run().await, 77, "is not marked");
 }
 
 /// What a dead run left is dropped by its document: scratch names, and what has the identifiers that it made. Nothing else is, and nothing of a run that lives or has begun to publish.
