@@ -2,13 +2,13 @@
 //!
 //! Owns the arithmetic: Σ XXH3-128(row bytes) mod 2¹²⁸ beside the number of rows. Promises that the digest of a table is
 //! the same whatever order its rows are read in and however it was cut into segments, so that a restored table can be
-//! compared with the table that was backed up, and that a row counts the same whole or in pieces. Refuses to guard against malice: XXH3 finds accidents, the SHA-256
+//! compared with the table that was backed up. Refuses to guard against malice: XXH3 finds accidents, the SHA-256
 //! chunk ids of the repository guard the bytes.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// XXH3-128 (seed 0) of one row's bytes, in the row format's text without its terminator.
 #[must_use]
@@ -42,48 +42,6 @@ impl Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{:032x}", self.rows, self.sum)
-    }
-}
-
-/// Takes the bytes of rows, cut anywhere, and digests the rows. Holds no row: of one that is cut only the state of its hash.
-#[derive(Clone)]
-pub struct RowCutter {
-    terminator: u8,
-    digest: Digest,
-    /// The row that has begun and not ended.
-    open: Option<Box<Xxh3>>,
-}
-
-impl RowCutter {
-    /// For rows that each end with this byte, which no row contains.
-    #[must_use]
-    pub fn new(terminator: u8) -> Self {
-        Self { terminator, digest: Digest::default(), open: None }
-    }
-
-    /// Takes the next bytes.
-    pub fn take(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|byte| *byte == self.terminator) {
-            let (row, after) = rest.split_at(end);
-            self.digest.add(match self.open.take() {
-                None => row_hash(row),
-                Some(mut open) => {
-                    open.update(row);
-                    open.digest128()
-                }
-            });
-            rest = after.get(1..).unwrap_or_default();
-        }
-        if !rest.is_empty() {
-            self.open.get_or_insert_with(Box::default).update(rest);
-        }
-    }
-
-    /// The digest of all rows; `None` when the last one has not ended.
-    #[must_use]
-    pub fn end(self) -> Option<Digest> {
-        self.open.is_none().then_some(self.digest)
     }
 }
 
@@ -139,22 +97,5 @@ mod tests {
         [&b"1\ta"[..], b"2\tb", b"3\td"].iter().for_each(|row| changed.add(row_hash(row)));
         assert_ne!(whole, changed);
         assert_eq!(whole.to_string().parse::<Digest>().unwrap(), whole);
-    }
-
-    #[test]
-    fn rows_in_pieces_are_the_same_rows_and_one_without_an_end_is_none() {
-        let rows: Vec<Vec<u8>> = vec![b"1\ta".to_vec(), Vec::new(), vec![b'x'; 1000], b"2".to_vec(), Vec::new()];
-        let mut whole = Digest::default();
-        rows.iter().for_each(|row| whole.add(row_hash(row)));
-        let bytes: Vec<u8> = rows.iter().flat_map(|row| row.iter().copied().chain([b'\n'])).collect();
-        for piece in 1..=bytes.len() {
-            let mut cutter = RowCutter::new(b'\n');
-            bytes.chunks(piece).for_each(|piece| cutter.take(piece));
-            assert_eq!(cutter.end(), Some(whole), "in pieces of {piece}");
-        }
-        let mut cut = RowCutter::new(b'\n');
-        cut.take(&bytes[..bytes.len() - 2]);
-        assert_eq!(cut.end(), None);
-        assert_eq!(RowCutter::new(b'\n').end(), Some(Digest::default()));
     }
 }

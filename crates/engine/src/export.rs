@@ -4,7 +4,7 @@
 //! all back by the vendor's own tools. A driver promises that those files together with the rows are the whole backup and
 //! that nothing of ours is needed to read them. It refuses to touch rows or a disk: both are the job's.
 
-use crate::{About, Digest, StreamName};
+use crate::{About, Digest, RowEnd, StreamName};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -45,10 +45,10 @@ pub struct Export {
 pub struct ExportedStream {
     /// The stream.
     pub name: StreamName,
-    /// Path within the export: letters, digits, `.`, `_`, `-`, and `/` between folder and file.
+    /// Path within the export, with `/` between folders and file. No part of it is `..` or empty, and none has a line break, which would make the list of sums another one.
     pub path: String,
-    /// The byte that ends each row.
-    pub terminator: u8,
+    /// How it is known where each row ends.
+    pub end: RowEnd,
 }
 
 /// A file that is written as it is.

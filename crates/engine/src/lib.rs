@@ -6,6 +6,7 @@
 //! catalogs, the repository knows chunks, and a job brings them together.
 
 pub mod address;
+mod cutter;
 mod digest;
 mod environment;
 mod error;
@@ -17,7 +18,8 @@ mod source;
 mod stream;
 mod target;
 
-pub use digest::{Digest, DigestParseError, RowCutter, row_hash};
+pub use cutter::{RowCutter, RowEnd};
+pub use digest::{Digest, DigestParseError, row_hash};
 pub use environment::is_protected_environment;
 pub use error::{Error, Kind};
 pub use export::{Export, ExportFile, ExportOptions, ExportedStream};

@@ -14,7 +14,7 @@ use crate::quote::{ident, literal, unqualify};
 use crate::schema::plain_word;
 use crate::target::with_reference_systems;
 use crate::tsv;
-use engine::{Document, Error, Export, ExportFile, ExportOptions, ExportedStream, Kind, StreamName};
+use engine::{Document, Error, Export, ExportFile, ExportOptions, ExportedStream, Kind, RowEnd, StreamName};
 use std::collections::BTreeMap;
 
 /// Most letters of a table's name in the name of its file.
@@ -63,7 +63,7 @@ fn streams(
         }
         let path = format!("02-rows/{:05}-{}.tsv", number + 1, harmless(name.as_str()));
         paths.insert(name.clone(), path.clone());
-        streams.push(ExportedStream { name: name.clone(), path, terminator: tsv::TERMINATOR });
+        streams.push(ExportedStream { name: name.clone(), path, end: RowEnd::Byte(tsv::TERMINATOR) });
     }
     Ok((streams, paths))
 }

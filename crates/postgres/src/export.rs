@@ -17,7 +17,7 @@ use crate::refresh::Refresh;
 use crate::statistics;
 use crate::toc::{Contents, Entry, Section};
 use crate::tools;
-use engine::{Document, Error, Export, ExportFile, ExportOptions, ExportedStream, Kind, StreamName};
+use engine::{Document, Error, Export, ExportFile, ExportOptions, ExportedStream, Kind, RowEnd, StreamName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of the restored database in scripts for `psql`, which quotes it.
@@ -134,8 +134,8 @@ impl Plan<'_> {
 
     /// Where each stream goes, by name, and how it is loaded, in that order: most, and those after the indexes of most.
     fn streams(&self) -> Result<(Vec<ExportedStream>, Loads), Error> {
-        let terminator = match self.catalog.row_format.terminator.as_bytes() {
-            [one] => *one,
+        let end = match self.catalog.row_format.terminator.as_bytes() {
+            [one] => RowEnd::Byte(*one),
             _ => return Err(Error::new(Kind::Data, "the backup's rows do not end with one byte")),
         };
         let tables: BTreeMap<StreamName, &Table> = self.catalog.tables_by_stream();
@@ -152,7 +152,7 @@ impl Plan<'_> {
             let encoding = literal(&self.catalog.row_format.encoding);
             let copy = format!("COPY {} FROM STDIN WITH (FORMAT text, ENCODING {encoding})", table.named_columns());
             loads.insert(name.clone(), Load { path: path.clone(), rows: digest.rows, copy, pieces });
-            streams.push(ExportedStream { name: name.clone(), path, terminator });
+            streams.push(ExportedStream { name: name.clone(), path, end });
         }
         let pairs = || tables.iter().map(|(name, table)| (name, *table));
         let (first, last) = (order::first(pairs()), order::last(pairs()));

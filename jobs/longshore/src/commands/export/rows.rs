@@ -5,7 +5,7 @@
 //! stream at work, and no row.
 
 use super::folder::{Folder, Writing, Written};
-use engine::{ExportedStream, RowCutter};
+use engine::{ExportedStream, RowCutter, RowEnd};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jobkit::{Exit, Failure, Progress};
 use repository::{ChunkRef, Repository, SegmentRecord};
@@ -50,7 +50,7 @@ impl Rows<'_> {
     async fn write_one(&self, one: &ExportedStream, segments: Segments<'_>) -> Result<Written, Failure> {
         let mut writing = self.folder.create(&one.path)?;
         for (segment, refs) in segments {
-            writing = self.write_segment(writing, one.terminator, segment, refs).await?;
+            writing = self.write_segment(writing, one.end, segment, refs).await?;
         }
         blocking(move || writing.end()).await
     }
@@ -58,11 +58,11 @@ impl Rows<'_> {
     async fn write_segment(
         &self,
         mut writing: Writing,
-        terminator: u8,
+        end: RowEnd,
         segment: &SegmentRecord,
         refs: &[ChunkRef],
     ) -> Result<Writing, Failure> {
-        let mut rows = RowCutter::new(terminator);
+        let mut rows = RowCutter::new(end);
         let read = |chunk: ChunkRef| async move { self.repository.read_chunk(&chunk, &self.backup.name).await };
         let mut coming = std::pin::pin!(stream::iter(refs.to_vec()).map(read).buffered(READ_AHEAD));
         while let Some(bytes) = coming.try_next().await? {
