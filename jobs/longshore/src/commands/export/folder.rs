@@ -80,12 +80,13 @@ impl Folder {
         &self.target
     }
 
-    /// Begins a file, in a folder of its own where the path names one. Quick, and done at once: whoever gives up between two
+    /// Begins a file, in folders of its own where the path names some. Quick, and done at once: whoever gives up between two
     /// calls finds nothing new when he removes the folder.
     pub(super) fn create(&self, path: &str) -> Result<Writing, Failure> {
         let path = self.partial.join(path);
         if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
-            DirBuilder::new().mode(0o700).create(parent).map_err(|error| failed("make", parent, error))?;
+            let made = DirBuilder::new().mode(0o700).recursive(true).create(parent);
+            made.map_err(|error| failed("make", parent, error))?;
         }
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = opened.map_err(|error| failed("make", &path, error))?;
@@ -101,13 +102,7 @@ impl Folder {
 
     /// Gives it its name. What has come there meanwhile stays.
     pub(super) fn publish(mut self) -> Result<PathBuf, Failure> {
-        for entry in fs::read_dir(&self.partial).map_err(|error| failed("read", &self.partial, error))? {
-            let path = entry.map_err(|error| failed("read", &self.partial, error))?.path();
-            if path.is_dir() {
-                sync(&path)?;
-            }
-        }
-        sync(&self.partial)?;
+        sync_all(&self.partial)?;
         // An empty folder is replaced in the same step; one that is not empty any more refuses.
         fs::rename(&self.partial, &self.target).map_err(|error| match error.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
@@ -173,6 +168,17 @@ fn assert_free(target: &Path, parent: &Path) -> Result<(), Failure> {
     }
     Err(Failure::new(Exit::Config, format!("{} is where a file system is mounted", target.display()))
         .hint("name a folder inside it: a finished export is given its name in one step"))
+}
+
+/// The folder and all that are in it.
+fn sync_all(folder: &Path) -> Result<(), Failure> {
+    for entry in fs::read_dir(folder).map_err(|error| failed("read", folder, error))? {
+        let entry = entry.map_err(|error| failed("read", folder, error))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sync_all(&entry.path())?;
+        }
+    }
+    sync(folder)
 }
 
 fn sync(folder: &Path) -> Result<(), Failure> {
