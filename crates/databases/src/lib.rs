@@ -196,7 +196,7 @@ pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<E
     match options.about.engine.as_str() {
         "postgresql" => postgres::export(documents, options).await,
         "mysql" | "mariadb" => mysql::export(documents, options),
-        "mongodb" => Err(not_for_mongodb("exports")),
+        "mongodb" => mongo::export(documents, options),
         other => {
             let what = format!("the backup is of {other:?}, which this version does not know");
             Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))

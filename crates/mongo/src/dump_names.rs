@@ -1,0 +1,99 @@
+//! Names of files, as `mongodump` makes them of names of collections.
+//!
+//! Owns the rule (`outputPath` in `mongodump/prepare.go` of <https://github.com/mongodb/mongo-tools>): a name is escaped as in the query of a URL, and one that gets too long is cut and ends in its hash. Promises that no name of a collection is a path,
+//! that two names are two files, and that a file's name has 255 bytes at most. Refuses names of databases that no folder can have.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use engine::{Error, Kind};
+use sha1::{Digest as _, Sha1};
+
+/// Most letters of a name, without what says the kind of file.
+const MOST_LETTERS: usize = 238;
+/// What is left of a longer one, before the hash.
+const KEPT_LETTERS: usize = 208;
+/// What stands between both; `$` is in no name of a collection.
+const BEFORE_HASH: &str = "%24";
+
+/// The name of a collection's files, without what says their kind.
+pub(crate) fn file_name(collection: &str) -> String {
+    let escaped = escaped(collection);
+    match escaped.get(..KEPT_LETTERS) {
+        Some(kept) if escaped.len() > MOST_LETTERS => {
+            let hash = URL_SAFE_NO_PAD.encode(Sha1::digest(collection.as_bytes()));
+            format!("{kept}{BEFORE_HASH}{hash}")
+        }
+        _ => escaped,
+    }
+}
+
+/// Whether only the metadata says what the collection is called.
+pub(crate) fn is_cut(collection: &str) -> bool {
+    escaped(collection).len() > MOST_LETTERS
+}
+
+/// As in the query of a URL: letters, digits and `-_.~` are what they are, a space is `+`, everything else is `%` and its bytes.
+fn escaped(name: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        b' ' => "+".to_owned(),
+        other => format!("%{other:02X}"),
+    };
+    name.bytes().map(one).collect()
+}
+
+/// The database's name as that of a folder.
+///
+/// # Errors
+/// [`Kind::Unsupported`] for a name that would be a path, or break a list of files.
+pub(crate) fn folder_name(database: &str) -> Result<&str, Error> {
+    let wrong = |c: char| c.is_control() || matches!(c, '/' | '\\' | '.');
+    if database.is_empty() || database.contains(wrong) {
+        let what = format!("the database {database:?} has a name that cannot be a folder's");
+        return Err(
+            Error::new(Kind::Unsupported, what).hint("restore it under another name, and export a backup of that")
+        );
+    }
+    Ok(database)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_as_the_vendors_tool_does_it() {
+        for (name, file) in [
+            ("orders", "orders"),
+            ("a.b-c_d~e", "a.b-c_d~e"),
+            ("with spaces ", "with+spaces+"),
+            ("up/..", "up%2F.."),
+            ("100%25", "100%2525"),
+            ("naïve \u{1f6a2}", "na%C3%AFve+%F0%9F%9A%A2"),
+            ("new\nline*", "new%0Aline%2A"),
+        ] {
+            assert_eq!(file_name(name), file);
+            assert!(!is_cut(name));
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_ends_in_its_hash() {
+        let longest = "n".repeat(MOST_LETTERS);
+        assert_eq!(file_name(&longest), longest);
+        let longer = "ä".repeat(60);
+        let file = file_name(&longer);
+        assert!(is_cut(&longer) && file.len() == MOST_LETTERS && file.starts_with("%C3%A4"), "{file}");
+        assert_ne!(file, file_name(&format!("{longer}b")));
+        assert!(format!("{file}.metadata.json").len() <= 255);
+    }
+
+    #[test]
+    fn no_database_is_a_path() {
+        assert_eq!(folder_name("my shop").unwrap(), "my shop");
+        for wrong in ["", "..", "a/b", "a\\b", "a\nb", "/etc"] {
+            assert!(folder_name(wrong).is_err(), "{wrong}");
+        }
+    }
+}
