@@ -204,8 +204,4 @@ pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<E
     }
 }
 
-fn not_for_mongodb(what: &str) -> Error {
-    Error::new(Kind::Config, format!("{what}: not for MongoDB in this version"))
-}
-
 const KNOWN: &str = "write postgres://, mysql://, mariadb:// or mongodb://, and then USER@HOST:PORT/DATABASE";

@@ -8,7 +8,9 @@ mod pooler;
 mod postgres;
 mod standby;
 
-pub use mongo::{MongoServer, TestMongo, mongo, own_mongo, standalone_mongo, try_connect as try_connect_mongo};
+pub use mongo::{
+    DumpTools, MongoServer, TestMongo, mongo, own_mongo, standalone_mongo, try_connect as try_connect_mongo,
+};
 pub use mysql::{Flavour, MysqlServer, TestSchema, mysql, own_mysql, try_connect as try_connect_mysql};
 pub use objects::{ACCESS_KEY, ObjectServer, SECRET_KEY, garage, minio};
 pub use pooler::{Pooler, pooler};

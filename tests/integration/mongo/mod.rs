@@ -2,6 +2,8 @@
 //!
 //! Owns what these tests share: names for restores, a large collection, and what is left of a restore.
 
+mod dump;
+mod export;
 mod kinds;
 mod large;
 mod parts;

@@ -6,8 +6,10 @@
 //! made it.
 
 mod database;
+mod tools;
 
 pub use database::{TestMongo, try_connect};
+pub use tools::DumpTools;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
