@@ -69,6 +69,9 @@ impl Road<'_> {
         if backup.manifest.header.scope != "full" {
             notes.insert(0, format!("{} is of a part of its source only; `longshore show` says which", backup.name));
         }
+        if let Some(inexact) = backup.manifest.about.get("inexact").and_then(|label| label.as_str()) {
+            notes.insert(0, format!("{} is not of one moment ({inexact}); `longshore show` says why", backup.name));
+        }
         for note in &notes {
             tracing::info!("{note}");
         }

@@ -39,12 +39,9 @@ async fn a_server_by_itself_is_refused_as_a_source_and_taken_as_a_target() {
     let inexact = inexact.run().await.success().json();
     assert_eq!(inexact["about"]["inexact"], "per-collection");
     assert!(inexact["about"]["notes"][0].as_str().unwrap().contains("of no one moment"), "{inexact}");
-    place
-        .job(["restore", "--from", "alone", "--prove", "content"])
-        .env("LONGSHORE_TARGET", Back::of(&db).url)
-        .run()
-        .await
-        .success();
+    let restore = place.job(["restore", "--from", "alone", "--prove", "content", "--output", "json"]);
+    let restored = restore.env("LONGSHORE_TARGET", Back::of(&db).url).run().await.success().json();
+    assert!(restored["notes"].to_string().contains("not of one moment (per-collection)"), "{restored}");
     db.run(doc! {"insert": "t", "documents": [{"_id": 1}]}).await;
     db.run(doc! {"createIndexes": "t", "indexes": [{"key": {"a": 1}, "name": "a"}]}).await;
     place.backup(&db.url()).run().await.success();
