@@ -1,8 +1,10 @@
 //! Names of files, as `mongodump` makes them of names of collections.
 //!
-//! Owns the rule (`outputPath` in `mongodump/prepare.go` of <https://github.com/mongodb/mongo-tools>): a name is escaped as in the query of a URL, and one that gets too long is cut and ends in its hash. Promises that no name of a collection is a path,
+//! Owns the rule (`outputPath` in `mongodump/prepare.go` of <https://github.com/mongodb/mongo-tools>): a name is escaped as in the query of a URL, and one that gets too long is cut and ends in its hash. Where `mongorestore` cannot read what was cut
+//! (`getInfoFromFile` in `mongorestore/filepath.go`), as little as possible is escaped instead, which it reads. Promises that no name of a collection is a path,
 //! that two names are two files, and that a file's name has 255 bytes at most. Refuses names of databases that no folder can have.
 
+use crate::catalog::BUCKETS;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use engine::{Error, Kind};
@@ -18,18 +20,36 @@ const BEFORE_HASH: &str = "%24";
 /// The name of a collection's files, without what says their kind.
 pub(crate) fn file_name(collection: &str) -> String {
     let escaped = escaped(collection);
-    match escaped.get(..KEPT_LETTERS) {
-        Some(kept) if escaped.len() > MOST_LETTERS => {
-            let hash = URL_SAFE_NO_PAD.encode(Sha1::digest(collection.as_bytes()));
-            format!("{kept}{BEFORE_HASH}{hash}")
-        }
-        _ => escaped,
+    let Some(kept) = escaped.get(..KEPT_LETTERS).filter(|_| escaped.len() > MOST_LETTERS) else { return escaped };
+    if is_misread_when_cut(collection)
+        && let Some(name) = hardly_escaped(collection)
+    {
+        return name;
     }
+    let hash = URL_SAFE_NO_PAD.encode(Sha1::digest(collection.as_bytes()));
+    format!("{kept}{BEFORE_HASH}{hash}")
 }
 
-/// Whether only the metadata says what the collection is called.
-pub(crate) fn is_cut(collection: &str) -> bool {
-    escaped(collection).len() > MOST_LETTERS
+/// Whether the vendor's tool stops at the collection's files, or takes them for another's.
+pub(crate) fn is_misread(collection: &str) -> bool {
+    escaped(collection).len() > MOST_LETTERS && is_misread_when_cut(collection) && hardly_escaped(collection).is_none()
+}
+
+/// The whole name is looked for in the metadata then, which for buckets have another name; and it is unescaped though it was not escaped there.
+fn is_misread_when_cut(collection: &str) -> bool {
+    collection.starts_with(BUCKETS) || collection.contains(['%', '+'])
+}
+
+/// With nothing escaped but what a file's name cannot have, or what would be unescaped; none where that is too long as well.
+fn hardly_escaped(collection: &str) -> Option<String> {
+    let one = |c: char| match c {
+        '%' | '+' | '/' | '\\' => format!("%{:02X}", u32::from(c)),
+        c if c.is_ascii_control() => format!("%{:02X}", u32::from(c)),
+        c => c.to_string(),
+    };
+    let name: String = collection.chars().map(one).collect();
+    // As long as this, one with `%24` in it would be taken for a name that was cut.
+    (name.len() < MOST_LETTERS).then_some(name)
 }
 
 /// As in the query of a URL: letters, digits and `-_.~` are what they are, a space is `+`, everything else is `%` and its bytes.
@@ -74,7 +94,7 @@ mod tests {
             ("new\nline*", "new%0Aline%2A"),
         ] {
             assert_eq!(file_name(name), file);
-            assert!(!is_cut(name));
+            assert!(!is_misread(name));
         }
     }
 
@@ -84,9 +104,18 @@ mod tests {
         assert_eq!(file_name(&longest), longest);
         let longer = "ä".repeat(60);
         let file = file_name(&longer);
-        assert!(is_cut(&longer) && file.len() == MOST_LETTERS && file.starts_with("%C3%A4"), "{file}");
+        assert!(!is_misread(&longer) && file.len() == MOST_LETTERS && file.starts_with("%C3%A4"), "{file}");
         assert_ne!(file, file_name(&format!("{longer}b")));
         assert!(format!("{file}.metadata.json").len() <= 255);
+    }
+
+    #[test]
+    fn a_long_name_that_would_be_misread_is_hardly_escaped() {
+        let long = "ä".repeat(60);
+        assert_eq!(file_name(&format!("{BUCKETS}{long}")), format!("{BUCKETS}{long}"));
+        assert_eq!(file_name(&format!("a +%/\\\n{long}")), format!("a %2B%25%2F%5C%0A{long}"));
+        let longest = format!("+{}", "ä".repeat(120));
+        assert!(is_misread(&longest) && file_name(&longest).len() == MOST_LETTERS);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! no name becomes a path, and that what the layout cannot hold, or the vendor's tool does not read, is named. Refuses to need a server: everything comes from the backup's documents.
 
 use crate::catalog::{CATALOG, Catalog, Collection, Sort};
-use crate::dump_names::{file_name, folder_name, is_cut};
+use crate::dump_names::{file_name, folder_name, is_misread};
 use crate::export_text;
 use crate::extjson::Text;
 use crate::indexes::EXPIRES;
@@ -27,7 +27,7 @@ pub fn export(documents: &[Document], options: &ExportOptions) -> Result<Export,
     let catalog = Catalog::parse(&Document::find(documents, CATALOG).ok_or_else(missing)?.bytes)?;
     let folder = format!("{DUMP}/{}", folder_name(&catalog.database)?);
     let streams = streams(&catalog, &folder, options)?;
-    let mut notes = unreadable(&catalog);
+    let mut notes: Vec<String> = unreadable(&catalog).into_iter().collect();
     let mut files = vec![prelude(&catalog, options)];
     for collection in &catalog.collections {
         let (json, lost) = metadata(collection)?;
@@ -117,25 +117,16 @@ fn identity_index(collection: &Collection) -> Result<Option<RawDocumentBuf>, Err
 }
 
 /// What the vendor's tool writes and does not read back.
-fn unreadable(catalog: &Catalog) -> Vec<String> {
-    let all = |is: &dyn Fn(&Collection) -> bool| -> Vec<String> {
-        catalog.collections.iter().filter(|one| is(one)).map(|one| one.name.clone()).collect()
-    };
-    let mut notes = Vec::new();
-    let series = all(&|one| one.sort == Sort::TimeSeries && one.holder().is_some_and(|holder| is_cut(&holder)));
-    if !series.is_empty() {
-        notes
-            .push(format!("mongorestore stops at time series with so long a name; leave them out: {}", named(&series)));
+fn unreadable(catalog: &Catalog) -> Option<String> {
+    let misread = |one: &&Collection| is_misread(&one.name) || one.holder().is_some_and(|holder| is_misread(&holder));
+    let names: Vec<String> = catalog.collections.iter().filter(misread).map(|one| one.name.clone()).collect();
+    if names.is_empty() {
+        return None;
     }
-    // The name comes from the metadata then, and is unescaped though it was not escaped.
-    let changed = all(&|one| is_cut(&one.name) && one.name.contains(['%', '+']));
-    if !changed.is_empty() {
-        notes.push(format!(
-            "mongorestore gives these another name, because they are long and have % or + in them: {}",
-            named(&changed)
-        ));
-    }
-    notes
+    Some(format!(
+        "mongorestore stops at names as long as these, or takes them for others; move their files away: {}",
+        named(&names)
+    ))
 }
 
 /// What may be gone before anybody has seen it.
@@ -236,17 +227,20 @@ mod tests {
     #[test]
     fn what_cannot_be_held_or_read_is_named() {
         let twice = rawdoc! {"validator": {"a": {"$date": 1}}};
-        let long = |letter: &str| letter.repeat(80);
+        let long = |letter: &str, times: usize| letter.repeat(times);
+        let series = || rawdoc! {"timeseries": {"timeField": "t"}};
         let all = vec![
             collection("odd", Sort::Collection, twice),
-            collection(&format!("+{}", long("ä")), Sort::Collection, rawdoc! {}),
-            collection(&long("ö"), Sort::TimeSeries, rawdoc! {"timeseries": {"timeField": "t"}}),
+            collection(&format!("+{}", long("ä", 80)), Sort::Collection, rawdoc! {}),
+            collection(&format!("+{}", long("å", 120)), Sort::Collection, rawdoc! {}),
+            collection(&long("ö", 80), Sort::TimeSeries, series()),
+            collection(&long("ü", 115), Sort::TimeSeries, series()),
         ];
         let notes = exported("shop", all, &[]).unwrap().notes;
-        assert_eq!(notes.len(), 3, "{notes:?}");
-        assert!(notes[0].contains("stops at") && notes[0].contains('ö'));
-        assert!(notes[1].contains("another name") && notes[1].contains("+ä"));
-        assert!(notes[2].starts_with("odd: ") && notes[2].contains("$date"));
+        assert_eq!(notes.len(), 2, "{notes:?}");
+        let names = ['ä', 'å', 'ö', 'ü'].map(|letter| notes[0].contains(letter));
+        assert_eq!(names, [false, true, false, true], "{notes:?}");
+        assert!(notes[1].starts_with("odd: ") && notes[1].contains("$date"));
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use super::dump::{self, Node};
 use super::road::large;
-use super::{all, assert_same};
+use super::{Back, all, assert_same};
 use crate::integration::export::{assert_whole, export};
 use crate::place::{Place, assert_failed};
-use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::bson::{DateTime, RawDocumentBuf, doc};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -155,6 +155,37 @@ async fn everything_comes_back_by_mongorestore_alone() {
     let back = testkit::mongo::everything(&other.client().await.database(db.name())).await;
     assert_same(&all(&db, db.name()).await, &back);
     assert!(folder.join("dump/prelude.json").exists());
+}
+
+/// G1: long names come back too, also those that the vendor's tool cuts and does not read again.
+#[tokio::test]
+async fn long_names_come_back_by_mongorestore_alone() {
+    let tools = match DumpTools::find() {
+        Ok(tools) => tools,
+        Err(why) => testkit::skip!("{why}"),
+    };
+    let server = mongo().await;
+    let db = server.database().await;
+    let long = "ä".repeat(60);
+    for name in [long.clone(), format!("a+b%2F c/{long}")] {
+        db.run(doc! {"insert": &name, "documents": [{"_id": &name}]}).await;
+    }
+    let series = "ö".repeat(60);
+    db.run(doc! {"create": &series, "timeseries": {"timeField": "at"}}).await;
+    db.run(doc! {"insert": &series, "documents": [{"at": DateTime::from_millis(0), "v": 1}]}).await;
+    let place = Place::new().await;
+    let (_, report) = exported(&db, &place).await;
+    assert_eq!(report["notes"].as_array().map(Vec::len), Some(0), "{report}");
+    let back = Back::of(&db);
+    let names = [format!("--nsFrom={}.*", db.name()), format!("--nsTo={}.*", back.name)];
+    let restored = tools.run(
+        &server,
+        "mongorestore",
+        place.folder.path(),
+        &[&names[0], &names[1], "--dir={folder}/exported/dump"],
+    );
+    restored.unwrap_or_else(|said| panic!("{said}"));
+    assert_same(&all(&db, db.name()).await, &all(&db, &back.name).await);
 }
 
 /// G1: an export is, file by file, what `mongodump` writes of the same database.
