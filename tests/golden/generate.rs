@@ -191,6 +191,7 @@ async fn back_up(repository: &Repository, source: &str, tables: &[Table], compre
         documents,
         about: about.clone(),
         scope: repository::Scope::Full,
+        inexact: None,
         streams: tables.len() as u64,
         rows,
         boundaries: BTreeMap::from([("public.events".to_owned(), 16)]),

@@ -85,6 +85,9 @@ pub(crate) async fn one(session: &Session, database: &str, name: &str) -> Result
     let answer = session.all("list the collections", database, command).await?;
     let Some(entry) = answer.documents.first() else { return Ok(None) };
     let collection = described(entry)?;
+    if collection.sort == Sort::View {
+        return Ok(Some(collection));
+    }
     let indexes = indexes(session, database, &collection).await?;
     Ok(Some(Collection { indexes, ..collection }))
 }

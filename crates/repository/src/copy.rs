@@ -137,6 +137,7 @@ impl Copying<'_> {
             documents,
             about: self.manifest.about.clone(),
             scope: if header.scope == "full" { Scope::Full } else { Scope::Filtered },
+            inexact: None,
             streams: header.totals.streams,
             rows: header.totals.rows,
             boundaries: hints.map(|hints| hints.boundaries).unwrap_or_default(),

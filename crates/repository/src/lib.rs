@@ -47,7 +47,7 @@ pub use ids::{BackupId, ChunkId, Hash, SessionId, SourceName, Tag};
 pub use keys::ObjectKind;
 pub use list::{List, SegmentRecord};
 pub use maintenance::{Mark, PruneOptions, Pruned, SourcePlan, Swept, Verdict, retention};
-pub use manifest::{DocumentRecord, Manifest, ManifestHeader, Totals};
+pub use manifest::{DocumentRecord, Manifest, ManifestHeader, SNAPSHOT, Totals};
 pub use read::read_all;
 pub use repo::Repository;
 pub use sealing::{Access, Encryption, Identity, NewWriter, PublicKey, Recipient, Signer, WriterKey};

@@ -43,6 +43,9 @@ pub struct DocumentRecord {
     pub refs: Vec<ChunkRef>,
 }
 
+/// The consistency of a backup whose rows all belong to one moment.
+pub const SNAPSHOT: &str = "snapshot";
+
 /// The open section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestHeader {
@@ -62,7 +65,7 @@ pub struct ManifestHeader {
     pub finished: Timestamp,
     /// The program that wrote it.
     pub program: String,
-    /// `snapshot`: all rows belong to one moment.
+    /// [`SNAPSHOT`]: all rows belong to one moment; else a word for what it is instead.
     pub consistency: String,
     /// `full`: everything the source had; `filtered`: what was asked for.
     pub scope: String,

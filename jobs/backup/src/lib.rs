@@ -204,6 +204,7 @@ async fn commit(args: &BackupArgs, kit: &Kit, session: Session, copied: Copied) 
         about: serde_json::to_value(&copied.about)
             .map_err(|e| Failure::new(Exit::Internal, "describe the source").because(e))?,
         scope: if copied.about.filter.is_empty() { Scope::Full } else { Scope::Filtered },
+        inexact: copied.about.inexact.clone(),
         streams: copied.streams,
         boundaries: copied.boundaries,
         tags: args.tag.iter().cloned().collect(),

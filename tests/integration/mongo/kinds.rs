@@ -39,6 +39,8 @@ async fn a_server_by_itself_is_refused_as_a_source_and_taken_as_a_target() {
     let inexact = inexact.run().await.success().json();
     assert_eq!(inexact["about"]["inexact"], "per-collection");
     assert!(inexact["about"]["notes"][0].as_str().unwrap().contains("of no one moment"), "{inexact}");
+    assert_eq!(place.listed().await[0]["consistency"], "per-collection");
+    assert!(place.job(["list"]).run().await.success().stdout.contains("full, per-collection"));
     let restore = place.job(["restore", "--from", "alone", "--prove", "content", "--output", "json"]);
     let restored = restore.env("LONGSHORE_TARGET", Back::of(&db).url).run().await.success().json();
     assert!(restored["notes"].to_string().contains("not of one moment (per-collection)"), "{restored}");
@@ -91,11 +93,6 @@ async fn what_is_not_done_yet_is_refused() {
     let globals = place.backup(&db.url()).env("LONGSHORE_GLOBALS", "true");
     assert_failed(globals.run().await, 78, "not for MongoDB");
     place.assert_no_manifest();
-    place.backup(&db.url()).run().await.success();
-    let export = place
-        .job(["export", "--from", "app"])
-        .env("LONGSHORE_TO", place.folder.path().join("out").display().to_string());
-    assert_failed(export.run().await, 78, "not for MongoDB");
     assert_eq!(collections(&db, db.name()).await, ["t"]);
 }
 

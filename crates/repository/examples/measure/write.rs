@@ -141,6 +141,7 @@ async fn commit(session: Arc<Session>, stored: Vec<Stored>, streams: u64) -> Res
         documents: Vec::new(),
         about: serde_json::json!({ "engine": "measure" }),
         scope: Scope::Full,
+        inexact: None,
         streams,
         rows,
         boundaries: BTreeMap::new(),

@@ -9,8 +9,8 @@ use crate::frame::Kind;
 use crate::frame::encode_with;
 use crate::upload::put_own;
 use crate::{
-    ChunkRef, DocumentRecord, Error, FORMAT, Hints, List, Manifest, ManifestHeader, SegmentRecord, SegmentRefs,
-    SessionId, Totals, keys,
+    ChunkRef, DocumentRecord, Error, FORMAT, Hints, List, Manifest, ManifestHeader, SNAPSHOT, SegmentRecord,
+    SegmentRefs, SessionId, Totals, keys,
 };
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Session {
             started: self.started,
             finished: self.started.saturating_add(passed).unwrap_or(self.started),
             program: self.options.program.clone(),
-            consistency: "snapshot".to_owned(),
+            consistency: commit.inexact.clone().unwrap_or_else(|| SNAPSHOT.to_owned()),
             scope: commit.scope.as_str().to_owned(),
             totals,
             lists,

@@ -56,6 +56,8 @@ pub struct Commit {
     pub about: serde_json::Value,
     /// Whether this is everything the source had.
     pub scope: Scope,
+    /// What it is instead of one moment of its source, such as `per-collection`.
+    pub inexact: Option<String>,
     /// Number of streams.
     pub streams: u64,
     /// Number of rows.

@@ -219,6 +219,7 @@ pub async fn store_tables(session: &Session, tables: &[Table], bundle: usize) ->
         documents: vec![("catalog.json".into(), b"{}".to_vec())],
         about: serde_json::json!({ "engine": "test" }),
         scope: repository::Scope::Full,
+        inexact: None,
         streams: tables.len() as u64,
         rows: tables.iter().map(|(_, rows)| rows.len() as u64).sum(),
         boundaries: BTreeMap::from([("t".to_owned(), 64)]),

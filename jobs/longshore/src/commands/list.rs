@@ -3,7 +3,7 @@
 use clap::Args;
 use jobkit::format::{age, bytes, count, duration};
 use jobkit::{Align, Failure, Kit, RepoArgs, text_table};
-use repository::{Error, Manifest, Proofs, SourceName, Summary, Tag};
+use repository::{Error, Manifest, Proofs, SNAPSHOT, SourceName, Summary, Tag};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -112,6 +112,14 @@ fn proven(proofs: &Proofs) -> [String; 2] {
     [verified, day(proofs.drilled)]
 }
 
+/// How much of its source it is, and whether of one moment.
+fn scope(summary: &Summary) -> String {
+    match summary.consistency.as_str() {
+        SNAPSHOT => summary.scope.clone(),
+        other => format!("{}, {other}", summary.scope),
+    }
+}
+
 /// Whether retention is overruled, or has decided.
 fn kept(listed: &Listed) -> &'static str {
     match (listed.pinned, listed.marked) {
@@ -136,7 +144,7 @@ fn line(listed: &Listed, now: jiff::Timestamp, tags: bool) -> Vec<String> {
         bytes(summary.bytes),
         bytes(summary.stored_bytes),
         bytes(summary.added_bytes),
-        summary.scope.clone(),
+        scope(summary),
         verified,
         drilled,
         kept(listed).to_owned(),
