@@ -36,10 +36,12 @@ make_images() {
     make_mariadb 10.11 bookworm
     make_mysql
     make_mongo
+    make_redis redis 7.0 bookworm
     if [ "$1" = all ]; then
         make_postgres 18 sid
         make_mariadb 11.8 trixie
         make_mysql_56
+        make_redis valkey 8.1 trixie
         make_garage
     fi
 }
@@ -48,6 +50,12 @@ make_postgres() {
     local major=$1 suite=$2
     make_base "$suite"
     make_image "postgres:$major" "$root/tests/images/postgres" "BASE=$image_prefix/base:$suite" "MAJOR=$major"
+}
+
+# make_redis PRODUCT VERSION SUITE: of Redis, or of Valkey, which speaks the same protocol.
+make_redis() {
+    make_base "$3"
+    make_image "$1:$2" "$root/tests/images/redis" "BASE=$image_prefix/base:$3" "PRODUCT=$1"
 }
 
 # There is no official image of it: this one is made on every machine, wherever the others come from.
