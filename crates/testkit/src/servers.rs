@@ -6,6 +6,7 @@ mod mysql;
 mod objects;
 mod pooler;
 mod postgres;
+mod redis;
 mod standby;
 
 pub use mongo::{
@@ -16,6 +17,7 @@ pub use objects::{ACCESS_KEY, ObjectServer, SECRET_KEY, garage, minio};
 pub use pooler::{Pooler, pooler};
 pub(crate) use postgres::image as postgres_image;
 pub use postgres::{PostgresServer, TestDatabase, own, postgres};
+pub use redis::{RedisProduct, RedisServer, own_redis, redis, valkey};
 pub use standby::standby_of;
 
 use std::sync::atomic::{AtomicU32, Ordering};
