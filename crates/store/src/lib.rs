@@ -2,7 +2,8 @@
 //!
 //! Promises that an object is created whole or not at all, at most once per key, and is durable when `create` returns;
 //! that a read returns exactly the bytes that were put, or an error; and that every error says what the caller can do.
-//! Refuses to know what the bytes mean, to overwrite, and to work around a server that cannot create conditionally.
+//! Refuses to know what the bytes mean, to overwrite (but for
+//! `register`, where a lease's object is replaced on condition), and to work around a server that cannot create conditionally.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -14,6 +15,7 @@ mod location;
 mod memory;
 mod policy;
 mod probe;
+mod register;
 mod s3;
 
 use std::fmt::Debug;
@@ -33,6 +35,7 @@ pub use location::{Credentials, Location};
 pub use memory::Memory;
 pub use policy::{Access, Dialect, policy};
 pub use probe::{Profile, probe};
+pub use register::{Register, Registers, Version, Written, open_registers, probe_registers};
 pub use s3::S3;
 
 use location::Place;

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use crate::register::{Register, Registers, Version, Written, check_key};
 use crate::{Entry, Error, Key, PAGE_ENTRIES, Page, Prefix, Profile, Store};
 
 const LOCATION: &str = "memory";
@@ -142,6 +143,40 @@ impl Store for Memory {
     fn use_profile(&self, _profile: &Profile) {}
 }
 
+/// A version is the hash of the content and of when it was written. Two equal writes at a stopped clock differ in nothing that matters.
+#[async_trait]
+impl Registers for Memory {
+    async fn read_register(&self, key: &Key) -> Result<Option<Register>, Error> {
+        check_key(key)?;
+        let inner = self.lock();
+        let found = inner.objects.get(key);
+        Ok(found.map(|(body, modified)| Register {
+            body: body.clone(),
+            version: version(body, *modified),
+            modified: *modified,
+            read: inner.now(),
+        }))
+    }
+
+    async fn write_register(&self, key: &Key, body: Bytes, expected: Option<&Version>) -> Result<Written, Error> {
+        check_key(key)?;
+        let mut inner = self.lock();
+        let there = inner.objects.get(key).map(|(body, modified)| version(body, *modified));
+        if there.as_ref() != expected {
+            return Ok(Written::Changed);
+        }
+        let now = inner.now();
+        let written = version(&body, now);
+        inner.objects.insert(key.clone(), (body, now));
+        Ok(Written::Done(written))
+    }
+}
+
+fn version(body: &Bytes, modified: SystemTime) -> Version {
+    let time = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    Version(format!("{:?} {time}", Sha256::digest(body)))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -151,6 +186,15 @@ mod tests {
     #[tokio::test]
     async fn passes_the_suite() {
         conformance::suite(async || std::sync::Arc::new(Memory::new()) as std::sync::Arc<dyn crate::Store>).await;
+    }
+
+    #[tokio::test]
+    async fn keeps_registers() {
+        let store = Memory::new();
+        crate::probe_registers(&store).await.unwrap();
+        assert!(store.list(&Prefix::all(), None).await.unwrap().entries.is_empty());
+        let key = Key::parse("manifests/a").unwrap();
+        assert!(store.write_register(&key, Bytes::new(), None).await.is_err(), "nothing but leases is replaced");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod client;
 mod delete;
 mod error;
 mod keeping;
+mod register;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
