@@ -8,8 +8,10 @@
 //! `globals`, for parts of a database `filter`, `lacking`); the writing side is `target` (and `preflight`, `roles`,
 //! `ownership`, `database`, `archive`, `loader`, `scratch`, `scripts`), for parts `part` and `part_entries`; who may be replaced
 //! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`; restores that nobody is to use in `drill`. A backup as plain files, without any
-//! server, is `export` (and `export_sql`, `export_script`). What a job would meet is told by `doctor`, in the jobs' own checks.
+//! server, is `export` (and `export_sql`, `export_script`). What a job would meet is told by `doctor`, in the jobs' own checks. `advisory` locks a number
+//! for `lease`, and has nothing to do with the rest.
 
+mod advisory;
 mod archive;
 mod builds;
 mod catalog;
@@ -66,6 +68,7 @@ mod toc;
 mod tools;
 mod unsupported;
 
+pub use advisory::{AdvisoryHolder, AdvisorySession, MAX_NAME_BYTES, examine_advisory};
 pub use doctor::{examine_source, examine_target};
 pub use endpoint::Endpoint;
 pub use export::export;

@@ -54,6 +54,16 @@ pub(crate) async fn refuse_any(target: &Endpoint) -> Result<(), Error> {
 }
 
 async fn refuse_any_at(endpoint: &Endpoint) -> Result<(), Error> {
+    refuse(endpoint, TARGET_ADVICE).await
+}
+
+/// Fails when anything but the server itself answers, before a session that is to hold a lock.
+pub(crate) async fn refuse_any_here(endpoint: &Endpoint) -> Result<(), Error> {
+    let refused = refuse(endpoint, LOCK_ADVICE).await;
+    refused.map_err(|error| if error.kind == Kind::Config { error.hint(LOCK_ADVICE) } else { error })
+}
+
+async fn refuse(endpoint: &Endpoint, advice: &str) -> Result<(), Error> {
     refuse_shared(endpoint).await?;
     let session = dial(endpoint, Some(DIRECT.0), None).await?;
     match session.simple_query(DIRECT.1).await {
@@ -65,11 +75,14 @@ async fn refuse_any_at(endpoint: &Endpoint) -> Result<(), Error> {
                 endpoint.server()
             ),
         )
-        .hint(TARGET_ADVICE)),
+        .hint(advice)),
         Err(error) => Err(from_postgres(format!("look for a pooler at {}", endpoint.server()))(error)),
     }
 }
 
+/// What to do about a pooler before a lock.
+const LOCK_ADVICE: &str = "connect to the database server itself: a pooler gives the session that holds the lock to others, or keeps it when its \
+     holder is gone";
 /// What to do about a pooler before a target.
 const TARGET_ADVICE: &str = "connect to the database server itself: a pooler keeps sessions open that would be in the way of renaming the database";
 
