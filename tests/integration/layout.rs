@@ -49,6 +49,7 @@ fn crates_depend_only_on_the_layers_below() {
         ("databases", set(&["engine", "mongo", "mysql", "postgres"])),
         ("signals", set(&[])),
         ("jobkit", set(&["engine", "repository", "signals", "store"])),
+        ("lease", set(&["engine", "postgres", "store"])),
         ("backup", set(&["databases", "engine", "jobkit", "repository"])),
         ("restore", set(&["databases", "engine", "jobkit", "repository"])),
         ("copy", set(&["jobkit", "repository"])),
@@ -84,6 +85,7 @@ fn each_crate_keeps_to_its_own_words() {
         ("tokio_postgres", &["crates/postgres", "crates/testkit"]),
         ("mysql_async", &["crates/mysql", "crates/testkit"]),
         ("mongodb::", &["crates/mongo", "crates/testkit"]),
+        ("redis::aio", &["crates/lease"]),
         ("std::process::Command", &["crates/process", "crates/testkit", "tests"]),
         ("tokio::process", &["crates/process", "crates/testkit"]),
     ];
