@@ -72,7 +72,11 @@ impl Redis {
     }
 
     /// Does something on the connection. One that failed is not used again.
-    async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> Result<T, Trouble>) -> Result<T, Error> {
+    async fn with<T>(
+        &self,
+        what: &str,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
+    ) -> Result<T, Error> {
         let mut connection = self.inner.connection.lock().await;
         // Taken out: when this future is dropped in the middle, nobody gets a connection with a stranger's answer in it.
         let mut used = match connection.take() {
@@ -80,20 +84,15 @@ impl Redis {
             _ => self.inner.target.connect().await?,
         };
         let done = work(&mut used).await;
-        if !matches!(&done, Err(Trouble::Client(_, error)) if connection::is_broken(error)) {
+        if !done.as_ref().is_err_and(connection::is_broken) {
             *connection = Some(used);
         }
-        done.map_err(|trouble| match trouble {
-            Trouble::Client(what, error) => self.inner.target.failed(&what, error),
-            Trouble::Seen(what, seen) => Error::unavailable(what, self.location(), seen),
-        })
+        done.map_err(|error| self.inner.target.failed(what, error))
     }
 
     async fn settings(&self) -> Result<Settings, Error> {
-        let asked = self.with(async |connection| {
-            let asked = connection.ask::<String>(cmd("INFO").arg("default")).await;
-            asked.map_err(|error| Trouble::Client("read its settings".to_owned(), error))
-        });
+        let asked = self
+            .with("read its settings", async |connection| connection.ask::<String>(cmd("INFO").arg("default")).await);
         match asked.await {
             Ok(text) => Ok(Settings::read(&text)),
             Err(Error::Denied { .. }) => Ok(Settings::refused()),
@@ -101,51 +100,47 @@ impl Redis {
         }
     }
 
-    /// Runs a script, and returns its answer when all replicas have what it did.
+    /// Runs a script. Returns its answer, and whether all replicas have what it did.
     async fn script<T: FromRedisValue>(
         &self,
         verb: &str,
         script: &str,
         job: &Job,
         arguments: &[&str],
-    ) -> Result<T, Error> {
+    ) -> Result<(T, Result<(), Error>), Error> {
         let what = format!("{verb} the lease of {job}");
         let mut command = cmd("EVAL");
         command.arg(script).arg(2).arg(format!("longshore:{{{job}}}:lease")).arg(format!("longshore:{{{job}}}:fence"));
         for argument in arguments {
             command.arg(*argument);
         }
-        self.with(async |connection| {
-            let trouble = |error| Trouble::Client(what.clone(), error);
-            let answer = connection.ask(&command).await.map_err(trouble)?;
+        let asked = self.with(&what, async |connection| {
+            let answer = connection.ask(&command).await?;
             // On the same connection: on another one WAIT would not know what to wait for.
             let replicas = match connection.ask::<String>(cmd("INFO").arg("replication")).await {
                 Ok(text) => Settings::read(&text).replicas,
-                Err(error) if connection::is_broken(&error) => return Err(trouble(error)),
+                Err(error) if connection::is_broken(&error) => return Err(error),
                 // Not allowed; `examine` has said so.
                 Err(_) => 0,
             };
-            if replicas > 0 {
-                let have: u64 =
-                    connection.ask(cmd("WAIT").arg(replicas).arg(REPLICAS_PATIENCE_MS)).await.map_err(trouble)?;
-                if have < replicas {
-                    return Err(Trouble::Seen(what.clone(), format!("{have} of {replicas} replicas confirmed it")));
-                }
-            }
-            Ok(answer)
-        })
-        .await
+            let have = match replicas {
+                0 => 0,
+                _ => connection.ask(cmd("WAIT").arg(replicas).arg(REPLICAS_PATIENCE_MS)).await?,
+            };
+            Ok((answer, have, replicas))
+        });
+        let (answer, have, replicas): (T, u64, u64) = asked.await?;
+        let confirmed = if have >= replicas {
+            Ok(())
+        } else {
+            Err(Error::unavailable(what, self.location(), format!("{have} of {replicas} replicas confirmed it")))
+        };
+        Ok((answer, confirmed))
     }
 }
 
 /// How long replicas may take to confirm a write, in milliseconds; less than a connection waits for any answer.
 const REPLICAS_PATIENCE_MS: u64 = 2000;
-
-/// What went wrong on a connection, and during what.
-enum Trouble {
-    Client(String, RedisError),
-    Seen(String, String),
-}
 
 #[async_trait]
 impl Backend for Redis {
@@ -160,13 +155,14 @@ impl Backend for Redis {
     async fn acquire(&self, claim: &Claim, terms: Terms) -> Result<Answer, Error> {
         let (run, ttl) = (claim.run.to_string(), terms.ttl().as_millis().to_string());
         let holder = serde_json::to_string(&claim.holder(None)).map_err(|error| Error::config(error.to_string()))?;
-        let acquired: Result<Acquired, Error> =
-            self.script("acquire", ACQUIRE, &claim.job, &[&run, &ttl, &holder]).await;
-        if acquired.is_err() {
-            // Nobody may be kept away by a grant that did not count. Where the server does not answer, it ends by itself.
+        let (acquired, confirmed): (Acquired, _) =
+            self.script("acquire", ACQUIRE, &claim.job, &[&run, &ttl, &holder]).await?;
+        if acquired.0 == 1 && confirmed.is_err() {
+            // Nobody may be kept away by a grant that does not count. Where this is not heard either, it ends by itself.
             self.script::<i64>("release", RELEASE, &claim.job, &[&run]).await.ok();
+            confirmed?;
         }
-        match acquired? {
+        match acquired {
             (1, Some(epoch), ..) => {
                 let what = || format!("acquire the lease of {}", claim.job);
                 let epoch =
@@ -217,12 +213,18 @@ impl Grant for Granted {
 
     async fn renew(&mut self) -> Result<(), Refusal> {
         let ttl = self.terms.ttl().as_millis().to_string();
-        let renewed: i64 = self.server.script("renew", RENEW, &self.job, &[&self.run.to_string(), &ttl]).await?;
-        if renewed == 1 { Ok(()) } else { Err(gone()) }
+        let (renewed, confirmed): (i64, _) =
+            self.server.script("renew", RENEW, &self.job, &[&self.run.to_string(), &ttl]).await?;
+        if renewed != 1 {
+            return Err(gone());
+        }
+        Ok(confirmed?)
     }
 
     async fn release(&mut self) -> Result<(), Refusal> {
-        let removed: i64 = self.server.script("release", RELEASE, &self.job, &[&self.run.to_string()]).await?;
+        // What a replica has not heard of ends by itself.
+        let (removed, _): (i64, _) =
+            self.server.script("release", RELEASE, &self.job, &[&self.run.to_string()]).await?;
         if removed == 1 { Ok(()) } else { Err(gone()) }
     }
 }

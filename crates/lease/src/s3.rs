@@ -175,10 +175,13 @@ struct Granted {
 impl Granted {
     /// Replaces the object while it is this run's, whatever became of earlier answers.
     async fn replace(&mut self, released: bool) -> Result<(), Refusal> {
+        if self.note.released {
+            return Err(Refusal::Lost("it was released".to_owned()));
+        }
         for _ in 0..LOOKS {
             let note = Note { released, nonce: nonce(), ..self.note.clone() };
             if let Some(version) = self.objects.write(&self.key, &note, Some(&self.version)).await? {
-                self.version = version;
+                (self.version, self.note.released) = (version, released);
                 return Ok(());
             }
             // A renewal of ours that nobody waited for may have come to pass.
@@ -246,6 +249,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_taken_over_within_the_margin_and_an_object_is_never_removed() {
         let store = Arc::new(Memory::new());
+        store.set_clock(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         let objects = Objects::new(Arc::clone(&store) as Arc<dyn Registers>);
         let claim = Claim::new(Job::parse("fragments").unwrap(), RunId::generate());
         let rival = Claim { run: RunId::generate(), ..claim.clone() };
