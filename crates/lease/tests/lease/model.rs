@@ -223,7 +223,7 @@ impl Driver {
             machines: Vec::new(),
             started: 0,
             forgetful: seed % 3 == 2,
-            pauses: seed % 3 != 0,
+            pauses: !seed.is_multiple_of(3),
             two_believed: false,
         }
     }
