@@ -18,8 +18,12 @@ use mongodb::bson::doc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// How often a name is tried for that others keep taking; the last time what they made goes.
-const TRIES: usize = 5;
+/// How often a name is tried for that others keep taking.
+const TRIES: usize = 20;
+/// How long a rename may wait for whoever works in the collection. What takes longer was not done.
+const RENAME_MILLIS: i32 = 5_000;
+/// After so long no rename whose answer was lost is on its way any more.
+pub(crate) const IN_FLIGHT: Duration = Duration::from_secs(6);
 
 /// What was seen on the way.
 #[derive(Debug, Default)]
@@ -29,8 +33,6 @@ pub(crate) struct Told {
     whole: Duration,
     /// What somebody made of a name meanwhile, by the name that it has now.
     strangers: Vec<String>,
-    /// Names that somebody took again and again, so that the last thing made of them was dropped.
-    lost: Vec<String>,
     /// What was to come and is gone.
     gone: Vec<String>,
 }
@@ -46,18 +48,19 @@ impl Told {
         notes
     }
 
+    /// Whether everything that was to come has come.
+    pub fn is_whole(&self) -> bool {
+        self.gone.is_empty()
+    }
+
     /// What somebody has to look at.
     pub fn warnings(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.strangers.is_empty() {
             let names = named(&self.strangers);
             notes.push(format!(
-                "somebody wrote to names while they were exchanged; it is kept until the next restore, as {names}"
+                "somebody wrote to names while they were exchanged; it is kept until the next restore: {names}"
             ));
-        }
-        if !self.lost.is_empty() {
-            let names = named(&self.lost);
-            notes.push(format!("somebody wrote to these again and again while they were exchanged, and the last of that is not kept: {names}"));
         }
         if !self.gone.is_empty() {
             notes.push(format!("these were to come back, and somebody has dropped them: {}", named(&self.gone)));
@@ -107,7 +110,7 @@ impl Way<'_> {
     ) -> Result<(), Error> {
         let begun = Instant::now();
         let mut stood = false;
-        for attempt in 1..=TRIES {
+        for _ in 0..TRIES {
             let there = self.who_has(name, coming).await?;
             let here = there.get(name);
             let Some(coming) = coming else {
@@ -120,27 +123,24 @@ impl Way<'_> {
                 return self.missing(name, told);
             }
             if let Some(here) = here {
-                let parked = match going.filter(|going| going.uuid == *here) {
-                    Some(going) => going.parked.clone(),
-                    None => written(self.run, &format!("{attempt}.{name}")),
-                };
-                stood |= going.is_some_and(|going| going.uuid == *here);
+                let ours = going.filter(|going| going.uuid == *here);
+                let parked = ours.map_or_else(|| written(self.run, here), |going| going.parked.clone());
+                stood |= ours.is_some();
                 // The next rename waits for a majority, and what came before it is held by as many then.
                 self.rename_away(name, &parked).await?;
-                told.strangers.extend((going.is_none_or(|going| going.uuid != *here)).then_some(parked));
+                told.strangers.extend(ours.is_none().then(|| format!("{name} as {parked}")));
             }
-            let last = attempt == TRIES;
-            match rename(self.session, self.database, &coming.parked, name, last).await {
-                // A writer that does not wait has made a collection of that name in between.
-                Err(error) if error.kind == Kind::Exists && !last => {}
+            match rename(self.session, self.database, &coming.parked, name, false).await {
+                // A writer that does not wait has made a collection of that name in between, or another primary has the old one there still.
+                Err(error) if error.kind == Kind::Exists => {}
                 other => {
                     told.gap = told.gap.max(if stood { begun.elapsed() } else { Duration::ZERO });
-                    told.lost.extend(last.then(|| name.to_owned()));
                     return other;
                 }
             }
         }
-        Ok(())
+        Err(Error::new(Kind::Exists, format!("somebody makes {name} anew again and again"))
+            .hint("stop whoever writes to it while names are exchanged"))
     }
 
     /// What is to come can come from nowhere: of a rollback, what stands there stays.
@@ -156,7 +156,7 @@ impl Way<'_> {
     async fn rename_away(&self, name: &str, parked: &str) -> Result<(), Error> {
         let what = format!("set {name} aside");
         let (from, to) = (format!("{}.{name}", self.database), format!("{}.{parked}", self.database));
-        let command = doc! {"renameCollection": from, "to": to, "writeConcern": {"w": 1}};
+        let command = doc! {"renameCollection": from, "to": to, "writeConcern": {"w": 1}, "maxTimeMS": RENAME_MILLIS};
         assert_written(&what, &self.session.run(&what, "admin", command).await?)
     }
 
@@ -311,8 +311,9 @@ pub(crate) async fn plan(
 pub(crate) async fn rename(session: &Session, database: &str, from: &str, to: &str, drops: bool) -> Result<(), Error> {
     let what = format!("give {from} the name {to}");
     let (from_full, to_full) = (format!("{database}.{from}"), format!("{database}.{to}"));
-    let command =
-        doc! {"renameCollection": from_full, "to": to_full, "dropTarget": drops, "writeConcern": session.majority()};
+    let command = doc! {
+        "renameCollection": from_full, "to": to_full, "dropTarget": drops, "writeConcern": session.majority(), "maxTimeMS": RENAME_MILLIS,
+    };
     assert_written(&what, &session.run(&what, "admin", command).await?)
 }
 

@@ -11,6 +11,7 @@ use crate::raw::Kept;
 use crate::scratch::{DEAD_MILLIS, EXCHANGES};
 use engine::{Error, Kind};
 use mongodb::bson::{DateTime, Document, RawDocument, RawDocumentBuf, doc};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -119,6 +120,16 @@ pub(crate) async fn entries(session: &Session, database: &str) -> Result<Vec<Ent
     let command = doc! {"find": EXCHANGES, "filter": {"_id": {"$ne": OPEN}}, "sort": {"at": -1}, "readConcern": {"level": "local"}};
     let answer = session.all("read what was exchanged", database, command).await?;
     answer.documents.iter().map(read).collect()
+}
+
+/// Identifiers of all collections that an exchange is of, on either side.
+pub(crate) async fn known(session: &Session, database: &str) -> Result<BTreeSet<String>, Error> {
+    let entries = entries(session, database).await?;
+    Ok(entries
+        .into_iter()
+        .flat_map(|entry| entry.before.into_iter().chain(entry.after))
+        .map(|place| place.uuid)
+        .collect())
 }
 
 fn read(document: &RawDocumentBuf) -> Result<Entry, Error> {

@@ -3,12 +3,13 @@
 //! Owns finding the exchange to undo and deciding that it may be. Promises that both sides stay, so that a second rollback brings the restored data back; that a restore which was killed while it exchanged is taken back, and a rollback which was killed
 //! is carried on. Refuses while the restore lives, when what would come is not whole, and when the mark does not allow it.
 
+use crate::catalog::Sort;
 use crate::connection::{Session, connect};
 use crate::endpoint::Endpoint;
 use crate::exchange;
-use crate::journal::{self, Entry, Side, Turn};
+use crate::journal::{self, Entry, Place, Side, Turn};
 use crate::mark::Mark;
-use crate::scratch::{self, aside, written};
+use crate::scratch::{self, aside};
 use crate::source::named;
 use crate::{guard, listing, preflight};
 use engine::{Conclusion, Error, Kind};
@@ -50,6 +51,7 @@ async fn go(
     if entry.settled {
         entry.wants = if entry.wants == Side::After { Side::Before } else { Side::After };
         assert_whole(session, endpoint, &entry).await?;
+        refresh(session, endpoint, &mut entry).await?;
     } else if !entry.by_rollback {
         if scratch::lives(session, database, &entry.run).await? {
             return Err(exchanges_now(endpoint, &entry));
@@ -60,7 +62,10 @@ async fn go(
         return Err(Error::new(Kind::Interrupted, "the rollback was interrupted before it began"));
     }
     (entry.by_rollback, entry.settled) = (true, false);
-    let again = |error: Error| error.hint("run longshore rollback again: it goes on from there");
+    let again = |error: Error| {
+        let what = format!("{}; the target is between the two until longshore rollback is run again", error.what);
+        Error { what, ..error }
+    };
     entry.write(session, database).await.map_err(again)?;
     let told = exchange::settle(session, database, &entry, turn).await.map_err(again)?;
     entry.settled = true;
@@ -74,6 +79,38 @@ async fn go(
 fn exchanges_now(endpoint: &Endpoint, entry: &Entry) -> Error {
     Error::new(Kind::Exists, format!("the restore {} exchanges names in {endpoint} right now", entry.run))
         .hint("wait until it has ended, or for two minutes if it was killed; nothing was changed")
+}
+
+/// The side that goes is what stands under its names now: since it came, some of it may have been made anew, and something more been made.
+async fn refresh(session: &Session, endpoint: &Endpoint, entry: &mut Entry) -> Result<(), Error> {
+    let live = listing::list(session, endpoint.database()).await?.collections;
+    let places = entry.before.iter().chain(&entry.after).map(|place| place.name.clone());
+    let views = entry.views_before.iter().chain(&entry.views_after).map(|view| view.name.clone());
+    let names: BTreeSet<String> = places.chain(views).collect();
+    let (mut going, mut going_views) = (Vec::new(), Vec::new());
+    for one in live.into_iter().filter(|one| names.contains(&one.name)) {
+        match one.sort {
+            Sort::Collection => {
+                let parked = match entry.wants {
+                    Side::Before => scratch::unnamed(&entry.run, &one.name),
+                    Side::After => aside(&entry.run, &one.name),
+                };
+                going.push(Place { name: one.name, uuid: one.uuid, parked });
+            }
+            Sort::View => going_views.push(one),
+            Sort::TimeSeries => {
+                let what = format!("the time series {} has a name that is to be given back", one.name);
+                return Err(Error::new(Kind::Exists, what).hint(
+                    "time series cannot be renamed: drop it, and run longshore rollback again; nothing was changed",
+                ));
+            }
+        }
+    }
+    match entry.wants {
+        Side::Before => (entry.after, entry.views_after) = (going, going_views),
+        Side::After => (entry.before, entry.views_before) = (going, going_views),
+    }
+    Ok(())
 }
 
 /// What stands there besides, for people.
@@ -102,9 +139,10 @@ async fn assert_whole(session: &Session, endpoint: &Endpoint, entry: &Entry) -> 
     Err(Error::new(Kind::NotFound, what).hint("there is nothing to go back to; nothing was changed"))
 }
 
-/// The exchange to undo.
+/// The exchange to undo: one that is half-way comes before all others.
 async fn newest(session: &Session, endpoint: &Endpoint) -> Result<Entry, Error> {
-    let entries = journal::entries(session, endpoint.database()).await?;
+    let mut entries = journal::entries(session, endpoint.database()).await?;
+    entries.sort_by_key(|entry| entry.settled);
     entries.into_iter().next().ok_or_else(|| {
         let what = format!("no restore has replaced {endpoint}, or what it replaced was dropped");
         Error::new(Kind::NotFound, what).hint("there is nothing to go back to; nothing was changed")
@@ -118,6 +156,7 @@ async fn newest(session: &Session, endpoint: &Endpoint) -> Result<Entry, Error> 
 pub(crate) async fn drop_replaced(
     session: &Session,
     endpoint: &Endpoint,
+    turn: &Turn,
     of: Option<&str>,
 ) -> Result<Vec<String>, Error> {
     let database = endpoint.database();
@@ -126,20 +165,23 @@ pub(crate) async fn drop_replaced(
         if scratch::lives(session, database, &entry.run).await? {
             return Err(exchanges_now(endpoint, entry));
         }
-        let what = format!("an exchange of {endpoint} was killed half-way, and what it set aside is the only copy");
+        let what = format!("an exchange of {endpoint} was ended half-way, and what it set aside is the only copy");
         return Err(Error::new(Kind::Refused, what).hint("longshore rollback puts it back; then restore again"));
     }
     let there = listing::identities(session, database).await?;
     let mut notes = Vec::new();
     for entry in entries.iter().filter(|entry| of.is_none_or(|run| run == entry.run)) {
-        let parked = entry.sides().1.iter().filter(|place| there.get(&place.parked) == Some(&place.uuid));
-        let strangers = written(&entry.run, "");
-        let strangers = there.keys().filter(|name| name.starts_with(&strangers));
-        for name in parked.map(|place| &place.parked).chain(strangers) {
-            scratch::drop_one(session, database, name).await?;
+        for place in entry.sides().1.iter().filter(|place| there.get(&place.parked) == Some(&place.uuid)) {
+            turn.assert_ours().await?;
+            scratch::drop_one(session, database, &place.parked).await?;
         }
         entry.remove(session, database).await?;
         notes.push(format!("dropped what a restore of {} had replaced", entry.at));
+    }
+    // Of whichever run: one that was taken back has left no entry.
+    for name in there.keys().filter(|name| of.is_none() && name.starts_with(scratch::WRITTEN)) {
+        turn.assert_ours().await?;
+        scratch::drop_one(session, database, name).await?;
     }
     Ok(notes)
 }

@@ -7,7 +7,7 @@
 use crate::catalog;
 use crate::connection::Session;
 use crate::failure::assert_written;
-use crate::listing;
+use crate::{journal, listing};
 use engine::{Error, Kind};
 use mongodb::bson::{Document, doc};
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ const OLD: &str = "longshore.old.";
 /// Stored functions that others took the place of.
 const OLD_FUNCTIONS: &str = "longshore.js.old.";
 /// What somebody made of a name while it was exchanged.
-const WRITTEN: &str = "longshore.written.";
+pub(crate) const WRITTEN: &str = "longshore.written.";
 /// Tells of exchanges.
 pub(crate) const EXCHANGES: &str = "longshore.exchanges";
 /// Stored functions, whose own name no other may contain.
@@ -55,9 +55,14 @@ pub(crate) fn aside(run: &str, name: &str) -> String {
     if name == catalog::FUNCTIONS { format!("{OLD_FUNCTIONS}{run}") } else { format!("{OLD}{run}.{name}") }
 }
 
-/// What a collection is called that was in the way of an exchange; the beginning of all such names of a run without one.
-pub(crate) fn written(run: &str, name: &str) -> String {
-    format!("{WRITTEN}{run}.{name}")
+/// What a collection is called that was in the way of an exchange, after the server's own name for it: no other has that.
+pub(crate) fn written(run: &str, uuid: &str) -> String {
+    format!("{WRITTEN}{run}.{uuid}")
+}
+
+/// What a collection of a restore is called before it has its name, and when it has lost it.
+pub(crate) fn unnamed(run: &str, name: &str) -> String {
+    if name == catalog::FUNCTIONS { Scratch::functions(run) } else { format!("{}{name}", Scratch::prefix(run)) }
 }
 
 /// The database of a drill.
@@ -269,8 +274,11 @@ async fn remove(session: &Session, database: &str, run: &str, uuids: &BTreeSet<S
     // What was on its way may make a collection anew.
     for _ in 0..TRIES {
         let there = listing::identities(session, database).await?;
-        let is_of_run =
-            |name: &str, uuid: &String| name.starts_with(&prefix) || name == functions || uuids.contains(uuid);
+        // What an exchange knows of may be somebody's way back, whoever loaded it.
+        let known = journal::known(session, database).await?;
+        let is_of_run = |name: &str, uuid: &String| {
+            (name.starts_with(&prefix) || name == functions || uuids.contains(uuid)) && !known.contains(uuid)
+        };
         let of_run: Vec<&String> =
             there.iter().filter(|(name, uuid)| is_of_run(name, uuid) && **name != own).map(|(name, _)| name).collect();
         if of_run.is_empty() {

@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::exchange;
 use crate::filter::Rules;
 use crate::indexes::{self, LateIndexes};
-use crate::journal::{Entry, Side, Turn};
+use crate::journal::{self, Entry, Side, Turn};
 use crate::loader::SegmentLoader;
 use crate::mark::Mark;
 use crate::preflight;
@@ -147,17 +147,26 @@ impl MongoTarget {
         exchange::rename(&self.session, &self.readable.database, from, to, false).await
     }
 
-    /// Takes the place of what the target holds. Returns notes.
-    async fn take_place(&mut self) -> Result<Vec<String>, Error> {
+    /// Takes the place of what the target holds. Returns notes, and what that is called now, where it is kept.
+    async fn take_place(&mut self) -> Result<(Vec<String>, Option<String>), Error> {
         self.assert_still_marked().await?;
         let turn = Turn::take(&self.session, &self.readable.database, &self.options.run).await?;
         let done = self.exchange(&turn).await;
+        let mut replaced = (!self.options.atomic).then(|| scratch::aside(&self.options.run, "*"));
+        let mut dropped = Vec::new();
+        if done.is_ok() && self.options.drop_old && replaced.is_some() {
+            match rollback::drop_replaced(&self.session, &self.endpoint, &turn, Some(&self.options.run)).await {
+                Ok(notes) => (replaced, dropped) = (None, notes),
+                Err(error) => dropped.push(format!("what was replaced is kept: {}", error.what)),
+            }
+        }
         let ended = turn.end().await;
         let mut notes = done?;
+        notes.extend(dropped);
         if let Err(error) = ended {
             notes.push(format!("for two minutes nobody else can exchange names here: {}", error.what));
         }
-        Ok(notes)
+        Ok((notes, replaced))
     }
 
     async fn exchange(&mut self, turn: &Turn) -> Result<Vec<String>, Error> {
@@ -167,22 +176,31 @@ impl MongoTarget {
             let what = format!("{name} was made, dropped or replaced in {} while the backup was loaded", self.endpoint);
             return Err(Error::new(Kind::Exists, what).hint("somebody was here; nothing was changed"));
         }
+        if !journal::entries(session, database).await?.is_empty() {
+            let what = format!("another restore has replaced {} while the backup was loaded", self.endpoint);
+            return Err(Error::new(Kind::Exists, what).hint("somebody was here; nothing was changed"));
+        }
         let mut entry = exchange::plan(session, &self.readable, &live, &self.options.run).await?;
         self.scratch.publishes().await?;
         // What has a name of its own from here on is known by the journal alone: no clearing up may touch it.
         self.scratch.keep_all();
+        let catalog = &self.readable.catalog;
         if self.options.atomic {
-            return exchange::replace_all(session, database, &entry, turn).await;
+            let mut notes = exchange::replace_all(session, database, &entry, turn).await?;
+            notes.extend(indexes::wake(session, database, catalog).await);
+            return Ok(notes);
         }
         let done = async {
             entry.write(session, database).await?;
             let told = exchange::settle(session, database, &entry, turn).await?;
+            // By name, and so while nobody else may give the names to others.
+            let awake = indexes::wake(session, database, catalog).await;
             entry.settled = true;
             entry.write(session, database).await?;
-            Ok(told)
+            Ok([told.notes(), awake].concat())
         };
         match done.await {
-            Ok(told) => Ok(told.notes()),
+            Ok(notes) => Ok(notes),
             Err(error) => Err(exchange_back(session, database, entry, turn, error).await),
         }
     }
@@ -251,17 +269,26 @@ async fn way(
 /// Everything back; the error says what could not be.
 async fn exchange_back(session: &Session, database: &str, mut entry: Entry, turn: &Turn, error: Error) -> Error {
     (entry.wants, entry.settled) = (Side::Before, false);
+    if error.kind == Kind::Unavailable {
+        // A rename whose answer is lost may still wait for its turn at the server.
+        tokio::time::sleep(exchange::IN_FLIGHT).await;
+    }
     let back = async {
+        turn.assert_ours().await?;
         // First: whoever finds the journal later must not take this for done.
         entry.write(session, database).await?;
         let told = exchange::settle(session, database, &entry, turn).await?;
+        turn.assert_ours().await?;
         entry.remove(session, database).await?;
         Ok::<_, Error>(told)
     };
     match back.await {
         Ok(told) => {
             let what = [vec![error.what.clone()], told.warnings()].concat().join("; ");
-            Error { what, ..error }.hint("everything was taken back; the target is as it was")
+            match told.is_whole() {
+                true => Error { what, ..error }.hint("everything was taken back; the target is as it was"),
+                false => Error { what, ..error }.hint("everything else was taken back"),
+            }
         }
         Err(again) => {
             let what = format!("{}; and the target is between the two: {}", error.what, again.what);
@@ -294,7 +321,10 @@ impl Target for MongoTarget {
         }
         if self.way == Way::Swap {
             // There is room for what one restore has replaced, not for many.
-            notes.extend(rollback::drop_replaced(&self.session, &self.endpoint, None).await?);
+            let turn = Turn::take(&self.session, &self.readable.database, &self.options.run).await?;
+            let dropped = rollback::drop_replaced(&self.session, &self.endpoint, &turn, None).await;
+            turn.end().await?;
+            notes.extend(dropped?);
         }
         self.scratch.begin().await?;
         definitions::make_collections(&self.session, &self.readable).await?;
@@ -369,21 +399,11 @@ impl Target for MongoTarget {
         }
         let (mut notes, mut replaced) = (Vec::new(), None);
         if self.way == Way::Swap {
-            notes.extend(self.take_place().await?);
-            replaced = (!self.options.atomic).then(|| scratch::aside(&self.options.run, "*"));
+            (notes, replaced) = self.take_place().await?;
         } else {
             self.rename_all().await?;
-        }
-        self.scratch.keep_all();
-        notes.extend(indexes::wake(&self.session, &self.readable.database, &self.readable.catalog).await);
-        if self.options.drop_old && replaced.is_some() {
-            match rollback::drop_replaced(&self.session, &self.endpoint, Some(&self.options.run)).await {
-                Ok(dropped) => {
-                    replaced = None;
-                    notes.extend(dropped);
-                }
-                Err(error) => notes.push(format!("what was replaced is kept: {}", error.what)),
-            }
+            self.scratch.keep_all();
+            notes.extend(indexes::wake(&self.session, &self.readable.database, &self.readable.catalog).await);
         }
         if let Err(error) = self.scratch.discard().await {
             notes.push(format!("the restore's own document stays: {}", error.what));

@@ -226,6 +226,49 @@ async fn a_killed_rollback_is_carried_on() {
     assert_same(&before, &seen(&staging).await);
 }
 
+/// A restore that is killed when all is exchanged, a rollback, and another restore: none takes another's way back for something left over.
+#[tokio::test]
+async fn nobodys_way_back_is_a_leftover() {
+    let (place, source) = prepared().await;
+    let (staging, proxy, url) = proxied(&place).await;
+    let before = seen(&staging).await;
+    // All is done and the turn given back; its own document is about to go.
+    killed_at(&proxy, "drop\0\u{19}\0\0\0longshore.run.", place.restore(&url)).await;
+    age(&staging).await;
+    rollback(&place, &url).run().await.success();
+    assert_same(&before, &seen(&staging).await);
+    // Refused, and it has looked for leftovers before.
+    let refused = place.restore(&url).env("LONGSHORE_MODE", "fresh");
+    assert_failed(refused.run().await, 73, "holds something");
+    rollback(&place, &url).run().await.success();
+    assert_same(&seen(&source).await, &seen(&staging).await);
+}
+
+/// What was made, dropped and made anew since a restore goes aside with it, and comes back with it.
+#[tokio::test]
+async fn what_has_changed_since_comes_back_too() {
+    let (place, _source) = prepared().await;
+    let (staging, _proxy, url) = proxied(&place).await;
+    let before = seen(&staging).await;
+    place.restore(&url).run().await.success();
+    staging.run(doc! {"drop": "orders"}).await;
+    staging.run(doc! {"insert": "orders", "documents": [{"_id": "anew"}]}).await;
+    staging.run(doc! {"drop": "new"}).await;
+    staging.run(doc! {"insert": "old", "documents": [{"_id": "made since"}]}).await;
+    staging.run(doc! {"drop": "seen"}).await;
+    staging.run(doc! {"create": "seen", "viewOn": "orders", "pipeline": [{"$match": {"_id": "anew"}}]}).await;
+    staging.run(doc! {"insert": "besides", "documents": [{"_id": 1}]}).await;
+    let after = seen(&staging).await;
+    let besides = |all: BTreeMap<String, String>| -> BTreeMap<String, String> {
+        all.into_iter().filter(|(key, _)| !key.contains("besides")).collect()
+    };
+    let back = rollback(&place, &url).run().await.success();
+    assert!(back.report().contains("besides"), "{}", back.report());
+    assert_same(&before, &besides(seen(&staging).await));
+    rollback(&place, &url).run().await.success();
+    assert_same(&after, &seen(&staging).await);
+}
+
 /// While a restore exchanges nobody else does, and what an application makes anew is not lost when it all goes back.
 #[tokio::test]
 async fn two_runs_never_exchange_at_once() {
