@@ -162,7 +162,7 @@ async fn only_what_a_dead_run_made_is_dropped() {
         let uuid: String = uuid.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let run = doc! {"_id": 1, "of": "longshore", "beat": beat, "made": [uuid], "publishes": publishes};
         db.run(doc! {"insert": "longshore.run.x", "documents": [run]}).await;
-        assert_failed(place.restore(&db.url()).run().await, 73, "holds something");
+        assert_failed(place.restore(&db.url()).run().await, 77, "is not marked");
         assert_eq!(collections(&db, db.name()).await, left);
     }
 }
