@@ -8,7 +8,7 @@ use engine::{
     Conclusion, Document, Error, Export, ExportOptions, Finding, Kind, Marked, Source, SourceOptions, Target,
     TargetOptions,
 };
-use mongo::{MongoSource, MongoTarget};
+use mongo::{DumpSource, MongoSource, MongoTarget};
 use mysql::{MysqlSource, MysqlTarget};
 use postgres::{Endpoint, PostgresPart, PostgresSource, PostgresTarget};
 pub use postgres::{GLOBALS, Globals};
@@ -23,6 +23,8 @@ enum Driver {
     Postgres(Endpoint),
     Mysql(mysql::Endpoint),
     Mongo(mongo::Endpoint),
+    /// No server: what the vendor's tool has written of one.
+    MongoDump(mongo::Dump),
 }
 
 impl Address {
@@ -35,6 +37,7 @@ impl Address {
             Some("postgres" | "postgresql") => Ok(Self(Driver::Postgres(Endpoint::parse(url, password)?))),
             Some("mysql" | "mariadb") => Ok(Self(Driver::Mysql(mysql::Endpoint::parse(url, password)?))),
             Some("mongodb" | "mongodb+srv") => Ok(Self(Driver::Mongo(mongo::Endpoint::parse(url, password)?))),
+            Some("mongodump") => Ok(Self(Driver::MongoDump(mongo::Dump::parse(url)?))),
             Some(other) if other.len() <= 20 => {
                 Err(Error::new(Kind::Config, format!("{other}:// is not a database this version knows")).hint(KNOWN))
             }
@@ -49,16 +52,18 @@ impl Address {
             Driver::Postgres(endpoint) => endpoint.database(),
             Driver::Mysql(endpoint) => endpoint.database(),
             Driver::Mongo(endpoint) => endpoint.database(),
+            Driver::MongoDump(dump) => dump.database(),
         }
     }
 
-    /// Host and port, for people.
+    /// Host and port, for people; of a dump its path.
     #[must_use]
     pub fn server(&self) -> String {
         match &self.0 {
             Driver::Postgres(endpoint) => endpoint.server(),
             Driver::Mysql(endpoint) => endpoint.server(),
             Driver::Mongo(endpoint) => endpoint.server(),
+            Driver::MongoDump(dump) => dump.server(),
         }
     }
 
@@ -68,6 +73,8 @@ impl Address {
             Driver::Postgres(endpoint) => endpoint.databases().await,
             Driver::Mysql(endpoint) => mysql::databases(endpoint).await,
             Driver::Mongo(endpoint) => mongo::databases(endpoint).await,
+            Driver::MongoDump(dump) => Err(no_server(dump, "--all-databases asks a server")
+                .hint("back up one database of a dump after the other: ?database=NAME at the URL's end")),
         }
     }
 
@@ -80,6 +87,7 @@ impl Address {
             Driver::Postgres(endpoint) => endpoint.is_empty().await,
             Driver::Mysql(endpoint) => mysql::is_empty(endpoint).await,
             Driver::Mongo(endpoint) => mongo::is_empty(endpoint).await,
+            Driver::MongoDump(dump) => Err(no_server(dump, "whether it is empty is asked of a server")),
         }
     }
 
@@ -90,6 +98,7 @@ impl Address {
             Driver::Postgres(endpoint) => Self(Driver::Postgres(endpoint.of_database(name))),
             Driver::Mysql(endpoint) => Self(Driver::Mysql(endpoint.of_database(name))),
             Driver::Mongo(endpoint) => Self(Driver::Mongo(endpoint.of_database(name))),
+            Driver::MongoDump(dump) => Self(Driver::MongoDump(dump.of_database(name))),
         }
     }
 
@@ -99,11 +108,16 @@ impl Address {
             Driver::Postgres(endpoint) => Ok(Box::new(PostgresSource::open(endpoint, options).await?)),
             Driver::Mysql(endpoint) => Ok(Box::new(MysqlSource::open(endpoint, options).await?)),
             Driver::Mongo(endpoint) => Ok(Box::new(MongoSource::open(endpoint, options).await?)),
+            Driver::MongoDump(dump) => Ok(Box::new(DumpSource::open(dump, options).await?)),
         }
     }
 
     /// Checks that a backup with these documents can be restored into it. Nothing is written yet.
     pub async fn open_target(self, documents: &[Document], options: TargetOptions) -> Result<Box<dyn Target>, Error> {
+        if let Driver::MongoDump(dump) = &self.0 {
+            return Err(no_server(dump, "a restore needs one")
+                .hint("`longshore export` writes a backup as a dump; a restore takes a URL with mongodb://"));
+        }
         self.assert_kind(documents)?;
         if matches!(self.0, Driver::Postgres(_)) && !options.definers.is_empty() {
             let what = "--map-definer: PostgreSQL has no definers";
@@ -116,6 +130,7 @@ impl Address {
         match self.0 {
             Driver::Mysql(endpoint) => Ok(Box::new(MysqlTarget::open(endpoint, documents, options).await?)),
             Driver::Mongo(endpoint) => Ok(Box::new(MongoTarget::open(endpoint, documents, options).await?)),
+            Driver::MongoDump(dump) => Err(no_server(&dump, "a restore needs one")),
             Driver::Postgres(endpoint) if !options.part.is_empty() => {
                 Ok(Box::new(PostgresPart::open(endpoint, documents, options).await?))
             }
@@ -132,6 +147,7 @@ impl Address {
             Driver::Postgres(endpoint) => postgres::mark(&endpoint, name).await,
             Driver::Mysql(endpoint) => mysql::mark(&endpoint, name).await,
             Driver::Mongo(endpoint) => mongo::mark(&endpoint, name).await,
+            Driver::MongoDump(dump) => Err(no_server(&dump, "a mark is a server's")),
         }
     }
 
@@ -141,6 +157,7 @@ impl Address {
             Driver::Postgres(endpoint) => postgres::examine_source(endpoint, workers, tools).await,
             Driver::Mysql(endpoint) => mysql::examine_source(endpoint, workers).await,
             Driver::Mongo(endpoint) => mongo::examine_source(endpoint).await,
+            Driver::MongoDump(dump) => mongo::examine_dump(dump).await,
         }
     }
 
@@ -150,6 +167,7 @@ impl Address {
             Driver::Postgres(endpoint) => postgres::examine_target(endpoint, workers, tools).await,
             Driver::Mysql(endpoint) => mysql::examine_target(endpoint, workers).await,
             Driver::Mongo(endpoint) => mongo::examine_target(endpoint).await,
+            Driver::MongoDump(dump) => vec![Finding::bad("dump", no_server(dump, "a restore needs one"))],
         }
     }
 
@@ -162,6 +180,7 @@ impl Address {
             Driver::Postgres(endpoint) => postgres::rollback(&endpoint, run, stop).await,
             Driver::Mysql(endpoint) => mysql::rollback(&endpoint, run, stop).await,
             Driver::Mongo(endpoint) => mongo::rollback(&endpoint, run, stop).await,
+            Driver::MongoDump(dump) => Err(no_server(&dump, "a rollback is a server's")),
         }
     }
 
@@ -178,7 +197,7 @@ impl Address {
         let here = match &self.0 {
             Driver::Postgres(_) => POSTGRES,
             Driver::Mysql(_) => MYSQL,
-            Driver::Mongo(_) => MONGO,
+            Driver::Mongo(_) | Driver::MongoDump(_) => MONGO,
         };
         if backup == here {
             return Ok(());
@@ -204,4 +223,12 @@ pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<E
     }
 }
 
-const KNOWN: &str = "write postgres://, mysql://, mariadb:// or mongodb://, and then USER@HOST:PORT/DATABASE";
+/// What takes a server, and was given files.
+fn no_server(dump: &mongo::Dump, what: &str) -> Error {
+    Error::new(Kind::Config, format!("{dump} is a dump and no server: {what}")).hint(
+        "a dump is the source of a backup, and nothing else; for a server write mongodb://USER@HOST:PORT/DATABASE",
+    )
+}
+
+const KNOWN: &str =
+    "write postgres://, mysql://, mariadb:// or mongodb://, and then USER@HOST:PORT/DATABASE; or mongodump:///FOLDER";

@@ -32,6 +32,12 @@ impl Digest {
         self.sum = self.sum.wrapping_add(hash);
     }
 
+    /// Takes all rows of another digest away, which are among these.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self { rows: self.rows.saturating_sub(other.rows), sum: self.sum.wrapping_sub(other.sum) }
+    }
+
     /// Adds all rows of another digest.
     pub fn merge(&mut self, other: Self) {
         self.rows += other.rows;

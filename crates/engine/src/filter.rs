@@ -3,8 +3,9 @@
 //! Owns the words for it that all drivers share: containers of tables, tables, and tables without their rows. What they are
 //! called depends on the database: a table is a collection in MongoDB, a schema is a database there, and MySQL has none.
 //! Promises that a filter reads back as it was written, because it is kept with a backup. Refuses to interpret a
-//! pattern: how names are written is the driver's.
+//! pattern: how names are written is the driver's, who says it by the function that reads one.
 
+use crate::{Error, Kind, Pattern};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -44,6 +45,101 @@ impl Filter {
             ("without tables", &self.exclude_tables),
             ("without the rows of", &self.exclude_table_data),
         ]
+    }
+}
+
+/// Which tables of one database are meant, where tables are all that can be named.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    database: String,
+    include: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+    exclude_data: Vec<Pattern>,
+    told: String,
+}
+
+impl Choice {
+    /// Reads a filter; `one` reads a pattern.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] for a pattern that cannot be meant, and for schemas: `product` has none.
+    pub fn parse(
+        filter: &Filter,
+        database: &str,
+        product: &str,
+        one: fn(&str) -> Result<Pattern, Error>,
+    ) -> Result<Self, Error> {
+        if !filter.include_schemas.is_empty() || !filter.exclude_schemas.is_empty() {
+            let what = format!("a database of {product} has no schemas to choose from");
+            return Err(Error::new(Kind::Config, what).hint("name tables; nothing was done"));
+        }
+        Ok(Self {
+            database: database.to_owned(),
+            include: Pattern::all(&filter.include_tables, one)?,
+            exclude: Pattern::all(&filter.exclude_tables, one)?,
+            exclude_data: Pattern::all(&filter.exclude_table_data, one)?,
+            told: filter.to_string(),
+        })
+    }
+
+    /// Whether everything is meant.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty() && self.exclude_data.is_empty()
+    }
+
+    /// Whether only what is named is meant.
+    #[must_use]
+    pub fn names_all(&self) -> bool {
+        !self.include.is_empty()
+    }
+
+    /// Whether a table is part of it, or what has a table's name.
+    #[must_use]
+    pub fn keeps(&self, name: &str) -> bool {
+        (self.include.is_empty() || self.is_in(&self.include, name)) && !self.is_in(&self.exclude, name)
+    }
+
+    /// Whether a table comes without its rows.
+    #[must_use]
+    pub fn empties(&self, name: &str) -> bool {
+        self.is_in(&self.exclude_data, name)
+    }
+
+    fn is_in(&self, patterns: &[Pattern], name: &str) -> bool {
+        patterns.iter().any(|pattern| pattern.is_table(&self.database, name))
+    }
+
+    /// Fails when a pattern matches none of these names, or nothing is left; `option` is what tables were named by, `what` what they are called here.
+    ///
+    /// # Errors
+    /// [`Kind::Config`].
+    pub fn assert_meant<'a>(
+        &self,
+        names: impl Iterator<Item = &'a String> + Clone,
+        option: &str,
+        what: &str,
+    ) -> Result<(), Error> {
+        let all =
+            [(option, &self.include), ("exclude-table", &self.exclude), ("exclude-table-data", &self.exclude_data)];
+        for (option, patterns) in all {
+            let lost = |pattern: &&Pattern| !names.clone().any(|name| pattern.is_table(&self.database, name));
+            if let Some(pattern) = patterns.iter().find(lost) {
+                let what = format!("--{option} {pattern} matches no {what} of {}", self.database);
+                return Err(Error::new(Kind::Config, what)
+                    .hint("names are written as they are in the catalog, case counts; nothing was done"));
+            }
+        }
+        if !self.is_whole() && !names.clone().any(|name| self.keeps(name)) {
+            return Err(Error::new(Kind::Config, "the filter leaves nothing").hint("nothing was done"));
+        }
+        Ok(())
+    }
+
+    /// For people: that this is a part, and which.
+    #[must_use]
+    pub fn note(&self) -> String {
+        format!("a part of the database: {}", self.told)
     }
 }
 

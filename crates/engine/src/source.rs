@@ -127,6 +127,15 @@ pub trait Source: Send + Sync {
     /// A connection of its own that sees the same moment.
     async fn reader(&self) -> Result<Box<dyn Reader>, Error>;
 
+    /// What is to be read once all planned segments are: further segments of the planned streams, after the planned ones. What stands in these takes the place of what
+    /// earlier segments say of the same rows; see [`crate::Loader::superseded`]. May add notes to what is being read.
+    ///
+    /// # Errors
+    /// Whatever stands in the way of an exact backup.
+    async fn rest(&mut self) -> Result<Vec<Segment>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Called once all segments are drained, with the rows read per stream name. Fails unless the dump ended well: the vendor's tool
     /// succeeded and agrees on the list of tables, the snapshot is still alive, nothing changed underneath. Returns
     /// the catalog's documents.

@@ -5,7 +5,7 @@
 //! promises that nothing is visible under the target's own name before `publish`, and that `discard` leaves nothing
 //! behind. It refuses to replace what is not marked for it.
 
-use crate::{Error, Filter, Reader, Segment, StreamName};
+use crate::{Digest, Error, Filter, Reader, Segment, StreamName};
 use async_trait::async_trait;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -173,14 +173,19 @@ pub trait Loader: Send {
     /// Begins to load a stream; `whole` says that this loader alone loads all of it, in one transaction.
     async fn begin(&mut self, stream: &StreamName, whole: bool) -> Result<(), Error>;
 
-    /// Begins one segment of the stream.
-    async fn begin_segment(&mut self) -> Result<(), Error>;
+    /// Begins one segment of the stream, by the range that the backup recorded.
+    async fn begin_segment(&mut self, range: &str) -> Result<(), Error>;
 
     /// Gives some of the segment's bytes: rows with their terminators, cut anywhere.
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Error>;
 
     /// Ends the segment. Returns the number of rows that the server took.
     async fn end_segment(&mut self) -> Result<u64, Error>;
+
+    /// Rows of the segment that was ended last whose place is taken by rows of a later segment: they were not loaded, and are not part of what comes back.
+    fn superseded(&self) -> Digest {
+        Digest::default()
+    }
 
     /// Ends the stream: what was loaded is committed.
     async fn commit(&mut self) -> Result<(), Error>;

@@ -11,10 +11,14 @@ use serde::{Deserialize, Serialize};
 pub(crate) const CATALOG: &str = "catalog.json";
 /// What the catalog says it is of.
 const OF: &str = "mongodb";
-/// The newest version of the document that is understood.
-const VERSION: u32 = 1;
+/// The newest version of the document that is understood. Version 2 is of backups that have documents once more: who does not know of it would bring some back twice.
+const VERSION: u32 = 2;
+/// The version of all others.
+const PLAIN: u32 = 1;
 /// Name and version of the rows' format: one document each, as the server stores it, with nothing between.
 pub(crate) const FORMAT: &str = "mongodb-bson-1";
+/// How a moment is called that documents were read once more at.
+pub(crate) const OPLOG: &str = "oplog";
 /// Functions that users store, the only collection of theirs whose name begins so.
 pub(crate) const FUNCTIONS: &str = "system.js";
 /// Where a time-series collection has its documents.
@@ -35,7 +39,7 @@ pub(crate) struct Catalog {
 /// When everything was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moment {
-    /// How all readers saw one moment: `snapshot`.
+    /// How all readers saw one moment: `snapshot`; or `oplog`: what changed until the moment was read once more at it; or `per-collection`.
     pub protocol: String,
     /// Seconds and ordinal of the cluster's time.
     pub time: (u32, u32),
@@ -120,7 +124,13 @@ impl Catalog {
     /// A catalog of this version.
     pub fn new(server_version: &str, database: &str, moment: Moment, collections: Vec<Collection>) -> Self {
         let (server_version, database) = (server_version.to_owned(), database.to_owned());
-        Self { version: VERSION, of: OF.to_owned(), server_version, database, moment, collections }
+        Self { version: PLAIN, of: OF.to_owned(), server_version, database, moment, collections }
+    }
+
+    /// The same, of a moment at which everything that changed meanwhile was read once more.
+    pub fn settled_at(&self, time: (u32, u32)) -> Self {
+        let moment = Moment { protocol: OPLOG.to_owned(), time, ..self.moment.clone() };
+        Self { version: VERSION, moment, ..self.clone() }
     }
 
     /// Reads the document.
@@ -188,8 +198,11 @@ mod tests {
         let json = serde_json::to_vec(&catalog).unwrap();
         assert_eq!(Catalog::parse(&json).unwrap(), catalog);
         assert_eq!(catalog.collections[0].stream().unwrap().as_str(), "system.buckets.t");
-        let newer = serde_json::to_vec(&Catalog { version: 2, ..catalog.clone() }).unwrap();
+        let newer = serde_json::to_vec(&Catalog { version: 3, ..catalog.clone() }).unwrap();
         assert_eq!(Catalog::parse(&newer).unwrap_err().kind, Kind::Config);
+        let settled = catalog.settled_at((3, 4));
+        assert_eq!((settled.version, settled.moment.time), (2, (3, 4)));
+        assert_eq!(Catalog::parse(&serde_json::to_vec(&settled).unwrap()).unwrap(), settled);
         assert_eq!(Catalog::parse(br#"{"version": 1, "product": "mysql"}"#).unwrap_err().kind, Kind::Data);
     }
 }

@@ -5,10 +5,8 @@
 use crate::connection::{Session, connect};
 use crate::endpoint::Endpoint;
 use crate::listing::{self, SERVERS_OWN};
-use crate::mark::Mark;
-use crate::{guard, moment, preflight};
-use engine::{Error, Finding, Kind};
-use mongodb::bson::doc;
+use crate::{mark, moment, past, preflight};
+use engine::{Error, Finding, Kind, Mark};
 
 /// What a backup of this database would meet.
 pub async fn examine_source(endpoint: &Endpoint) -> Vec<Finding> {
@@ -58,10 +56,8 @@ async fn snapshot(session: &Session) -> Result<Finding, Error> {
     if session.server.set.is_none() {
         return Err(moment::by_itself());
     }
-    const PARAMETER: &str = "minSnapshotHistoryWindowInSeconds";
-    let asked = session.run("read how long the past is kept", "admin", doc! {"getParameter": 1, PARAMETER: 1}).await;
     let found = "all connections see one moment, by a time of the cluster";
-    let Ok(seconds) = asked.map(|reply| reply.get_i32(PARAMETER).unwrap_or_default()) else {
+    let Ok(kept) = past::kept(session).await else {
         return Ok(Finding::good(
             WHAT,
             format!("{found}; how long the server keeps its past is not for this user to know"),
@@ -69,7 +65,10 @@ async fn snapshot(session: &Session) -> Result<Finding, Error> {
     };
     Ok(Finding::good(
         WHAT,
-        format!("{found}; the server keeps its past for {seconds} s at least, and a backup must not take longer"),
+        format!(
+            "{found}; the server keeps its past for {} s at least; a backup that takes longer reads the oplog, which needs the role backup on admin",
+            kept.as_secs()
+        ),
     ))
 }
 
@@ -81,14 +80,14 @@ async fn target_database(session: &Session, endpoint: &Endpoint) -> Result<Findi
         let found = format!("{database} is the server's own: drills can be run here, a restore needs another name");
         return Ok(Finding::good(WHAT, found));
     }
-    let mark = Mark::read(session, database).await?;
+    let mark = mark::read(session, database).await?;
     if let Some(mark) = &mark {
-        guard::assert_not_protected(mark, endpoint)?;
+        mark.assert_not_protected(&endpoint.spot())?;
     }
     let Some(holds) = preflight::holds(session, database).await? else {
         return Ok(Finding::good(WHAT, format!("{database} holds nothing: a restore fills it")));
     };
-    guard::assert_marked(mark.as_ref(), endpoint, &holds)?;
+    Mark::assert_allows(mark.as_ref(), &endpoint.spot(), &holds)?;
     let name = mark.map(|mark| mark.name).unwrap_or_default();
     Ok(Finding::good(WHAT, format!("{database} is marked as {name}: a restore may take its place")))
 }

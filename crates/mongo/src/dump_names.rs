@@ -7,6 +7,7 @@
 use crate::catalog::BUCKETS;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use engine::address::decode;
 use engine::{Error, Kind};
 use sha1::{Digest as _, Sha1};
 
@@ -60,6 +61,25 @@ fn escaped(name: &str) -> String {
         other => format!("%{other:02X}"),
     };
     name.bytes().map(one).collect()
+}
+
+/// The name that a file's stands for, without what says its kind; none for one that was cut, which only the file's content can tell.
+///
+/// # Errors
+/// [`Kind::Data`] for a name that the vendor's tool does not make.
+pub(crate) fn name_of_file(file: &str) -> Result<Option<String>, Error> {
+    if file.len() == MOST_LETTERS && file.contains(BEFORE_HASH) {
+        return Ok(None);
+    }
+    decode(&file.replace('+', " ")).map(Some).map_err(|_| {
+        Error::new(Kind::Data, format!("the file's name {file:?} is not escaped as mongodump does it"))
+            .hint("it was renamed, or copied by a program that changes names; no backup was made")
+    })
+}
+
+/// Whether a file of this name, without what says its kind, is that of a collection.
+pub(crate) fn is_file_of(file: &str, collection: &str) -> bool {
+    file == file_name(collection) || name_of_file(file).is_ok_and(|name| name.as_deref() == Some(collection))
 }
 
 /// The database's name as that of a folder.
@@ -116,6 +136,30 @@ mod tests {
         assert_eq!(file_name(&format!("a +%/\\\n{long}")), format!("a %2B%25%2F%5C%0A{long}"));
         let longest = format!("+{}", "ä".repeat(120));
         assert!(is_misread(&longest) && file_name(&longest).len() == MOST_LETTERS);
+    }
+
+    #[test]
+    fn names_of_files_are_read_back() {
+        let long = "ä".repeat(60);
+        let hardly = format!("{BUCKETS}{long}");
+        for name in [
+            "orders",
+            "with spaces ",
+            "up/..",
+            "100%25",
+            "naïve \u{1f6a2}",
+            "a+b",
+            &hardly,
+            &format!("a +%/\\\n{long}"),
+        ] {
+            let file = file_name(name);
+            assert_eq!(name_of_file(&file).unwrap().as_deref(), Some(name), "{file}");
+            assert!(is_file_of(&file, name) && !is_file_of(&file, "other"));
+        }
+        let cut = file_name(&long);
+        assert_eq!(name_of_file(&cut).unwrap(), None);
+        assert!(is_file_of(&cut, &long) && !is_file_of(&cut, &format!("{long}b")));
+        assert_eq!(name_of_file("100%").unwrap_err().kind, Kind::Data);
     }
 
     #[test]

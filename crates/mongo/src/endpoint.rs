@@ -5,7 +5,7 @@
 
 use crate::failure;
 use engine::address::{decode, encode};
-use engine::{Error, Kind};
+use engine::{Error, Kind, Spot};
 use mongodb::options::{AuthMechanism, ClientOptions, Credential};
 use std::fmt;
 use std::time::Duration;
@@ -149,6 +149,11 @@ impl Endpoint {
     pub fn server(&self) -> String {
         let port = |host: &str| if self.srv || has_port(host) { host.to_owned() } else { format!("{host}:27017") };
         self.hosts.split(',').map(port).collect::<Vec<_>>().join(",")
+    }
+
+    /// The place, for marks.
+    pub(crate) fn spot(&self) -> Spot {
+        Spot::new(self, self.url(), &self.server(), self.database())
     }
 
     /// The URL without its password, for commands that an error proposes.

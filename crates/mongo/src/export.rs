@@ -4,16 +4,18 @@
 //! no name becomes a path, and that what the layout cannot hold, or the vendor's tool does not read, is named. Refuses to need a server: everything comes from the backup's documents.
 
 use crate::catalog::{CATALOG, Catalog, Collection, Sort};
+use crate::changed::Changed;
 use crate::dump_names::{file_name, folder_name, is_misread};
 use crate::export_text;
 use crate::extjson::Text;
 use crate::indexes::EXPIRES;
 use crate::raw::append_all;
 use crate::source::named;
-use engine::{Document, Error, Export, ExportFile, ExportOptions, ExportedStream, Kind, RowEnd};
+use engine::{Document, Error, Export, ExportFile, ExportOptions, ExportedStream, Kind, RowEnd, Sieves};
 use mongodb::bson::RawDocumentBuf;
 use mongodb::bson::raw::cstr;
 use serde_json::json;
+use std::sync::Arc;
 
 /// The folder that the vendor's tool reads, by the name that it looks for when it is told none.
 pub(crate) const DUMP: &str = "dump";
@@ -44,7 +46,8 @@ pub fn export(documents: &[Document], options: &ExportOptions) -> Result<Export,
     let readme = export_text::readme(&catalog, options, &notes);
     files.push(ExportFile { path: "README.txt".to_owned(), bytes: readme.into_bytes() });
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Export { streams, files, notes, restore_with: export_text::restore_with("{folder}") })
+    let sieves = Some(Arc::new(Changed::find(documents)?) as Arc<dyn Sieves>);
+    Ok(Export { streams, files, notes, restore_with: export_text::restore_with("{folder}"), sieves })
 }
 
 /// Where each stream goes. A collection without documents has a file without any.

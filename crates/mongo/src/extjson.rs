@@ -1,15 +1,15 @@
 //! Definitions as text: extended JSON, version 2, canonical.
 //!
 //! Owns the text that the vendor's tools read options and indexes from (<https://github.com/mongodb/specifications/blob/master/source/extended-json.md>). Promises that members keep their order,
-//! and those of one name stay two, which a map of JSON would not do. Names what the text cannot hold: a member whose name the text gives a meaning of its own, and a NaN with bits of its own.
+//! and those of one name stay two, which a map of JSON would not do. Names what the text cannot hold: a member whose name the text gives a meaning of its own, a NaN or a decimal with bits of its own, and an array whose members are not named by their places.
 
 use engine::{Error, Kind};
-use mongodb::bson::RawDocument;
 use mongodb::bson::raw::RawBsonRef;
+use mongodb::bson::{Decimal128, RawDocument};
 use serde_json::{Value, json};
 
 /// Names of members that make a document something else when the text is read.
-const MEANT: [&str; 17] = [
+pub(crate) const MEANT: [&str; 17] = [
     "$binary",
     "$code",
     "$date",
@@ -94,6 +94,9 @@ impl Text {
             RawBsonRef::Document(inner) => return self.document(inner),
             RawBsonRef::Array(inner) => {
                 let members = RawDocument::from_bytes(inner.as_bytes()).map_err(unreadable)?;
+                if members.iter().flatten().zip(0_usize..).any(|((name, _), at)| name.as_str() != at.to_string()) {
+                    self.lose("an array whose members have names of their own");
+                }
                 return self.members(members, ('[', ']'), |_, _| {});
             }
             RawBsonRef::JavaScriptCodeWithScope(code) => {
@@ -104,6 +107,10 @@ impl Text {
             }
             RawBsonRef::Double(number) if number.is_nan() && number.to_bits() != f64::NAN.to_bits() => {
                 self.lose("a NaN with bits of its own");
+            }
+            // Digits hold neither what a decimal that is no number carries, nor digits beyond what it may have.
+            RawBsonRef::Decimal128(number) if number.to_string().parse::<Decimal128>().ok() != Some(number) => {
+                self.lose("a decimal with bits of its own");
             }
             _ => {}
         }
@@ -180,9 +187,7 @@ mod tests {
     use super::*;
     use mongodb::bson::raw::{RawJavaScriptCodeWithScope, cstr};
     use mongodb::bson::spec::BinarySubtype;
-    use mongodb::bson::{
-        Binary, DateTime, Decimal128, RawBson, RawDocumentBuf, Regex, Timestamp, oid::ObjectId, rawdoc,
-    };
+    use mongodb::bson::{Binary, DateTime, RawBson, RawDocumentBuf, Regex, Timestamp, oid::ObjectId, rawdoc};
 
     fn text(document: &RawDocument) -> Text {
         let mut text = Text::default();
@@ -237,6 +242,8 @@ mod tests {
         assert_eq!(text(&rawdoc! {"a": {"$date": 1}}).lost.unwrap(), "a member that is called $date");
         assert_eq!(text(&rawdoc! {"a": {"b": 1, "$date": 1}}).lost, None);
         assert_eq!(text(&rawdoc! {"a": {"$regex": "x", "$type": "y"}}).lost, None);
+        let payload = Decimal128::from_bytes([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x7c]);
+        assert!(text(&rawdoc! {"a": payload}).lost.unwrap().contains("decimal"));
         let own = f64::from_bits(f64::NAN.to_bits() | 1);
         assert!(text(&rawdoc! {"a": [own]}).lost.unwrap().contains("NaN"));
     }

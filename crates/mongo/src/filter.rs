@@ -5,38 +5,21 @@
 
 use crate::catalog::{Catalog, Collection, Sort};
 use crate::source::named;
-use engine::{Error, Filter, Kind, Pattern};
+use engine::{Choice, Error, Filter, Kind, Pattern};
 use mongodb::bson::{RawBsonRef, RawDocument};
 use std::collections::BTreeSet;
 
-/// A filter, taken apart.
+/// Which collections are meant.
 #[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    include: Vec<Pattern>,
-    exclude: Vec<Pattern>,
-    exclude_data: Vec<Pattern>,
-    /// What the operator named collections with.
-    option: &'static str,
-    told: String,
-}
+pub(crate) struct Rules(Choice);
 
 impl Rules {
-    /// Reads a filter.
+    /// Reads a filter for this database.
     ///
     /// # Errors
     /// [`Kind::Config`] for a pattern that cannot be meant, and for schemas.
-    pub fn parse(filter: &Filter) -> Result<Self, Error> {
-        if !filter.include_schemas.is_empty() || !filter.exclude_schemas.is_empty() {
-            let what = "a database of MongoDB has no schemas to choose from";
-            return Err(Error::new(Kind::Config, what).hint("name collections, as tables; nothing was done"));
-        }
-        Ok(Self {
-            include: Pattern::all(&filter.include_tables, Pattern::collection)?,
-            exclude: Pattern::all(&filter.exclude_tables, Pattern::collection)?,
-            exclude_data: Pattern::all(&filter.exclude_table_data, Pattern::collection)?,
-            option: "include-table",
-            told: filter.to_string(),
-        })
+    pub fn parse(filter: &Filter, database: &str) -> Result<Self, Error> {
+        Ok(Self(Choice::parse(filter, database, "MongoDB", Pattern::collection)?))
     }
 
     /// The part of a backup that is to come back, and nothing else of it. Returns it with notes.
@@ -44,43 +27,20 @@ impl Rules {
     /// # Errors
     /// [`Kind::Config`] for patterns that cannot be meant, or match nothing.
     pub fn part_of(catalog: &Catalog, part: &Filter) -> Result<(Catalog, Vec<String>), Error> {
-        let rules = Self { option: "only-table", ..Self::parse(part)? };
-        rules.assert_meant(&catalog.database, &catalog.collections)?;
+        let rules = Self::parse(part, &catalog.database)?;
+        rules.assert_named(&catalog.collections, "only-table")?;
         let mut chosen = catalog.clone();
         let notes = rules.apply(&mut chosen.collections)?;
         Ok((chosen, notes))
     }
 
-    fn is_whole(&self) -> bool {
-        self.include.is_empty() && self.exclude.is_empty() && self.exclude_data.is_empty()
-    }
-
-    /// Whether a collection or view is part of it.
-    pub fn keeps(&self, name: &str) -> bool {
-        (self.include.is_empty() || is_in(&self.include, name)) && !is_in(&self.exclude, name)
-    }
-
     /// Fails when a pattern matches nothing, or nothing is left.
-    pub fn assert_meant(&self, database: &str, all: &[Collection]) -> Result<(), Error> {
-        let patterns = [
-            (self.option, &self.include),
-            ("exclude-table", &self.exclude),
-            ("exclude-table-data", &self.exclude_data),
-        ];
-        for (option, patterns) in patterns {
-            let lost = |pattern: &&Pattern| !all.iter().any(|one| pattern.is_table("", &one.name));
-            if let Some(pattern) = patterns.iter().find(lost) {
-                return Err(Error::new(
-                    Kind::Config,
-                    format!("--{option} {pattern} matches no collection of {database}"),
-                )
-                .hint("names know upper and lower case; nothing was done"));
-            }
-        }
-        if !self.is_whole() && !all.iter().any(|one| self.keeps(&one.name)) {
-            return Err(Error::new(Kind::Config, "the filter leaves nothing").hint("nothing was done"));
-        }
-        Ok(())
+    pub fn assert_meant(&self, all: &[Collection]) -> Result<(), Error> {
+        self.assert_named(all, "include-table")
+    }
+
+    fn assert_named(&self, all: &[Collection], option: &str) -> Result<(), Error> {
+        self.0.assert_meant(all.iter().map(|one| &one.name), option, "collection")
     }
 
     /// Leaves out what is not part of it. Returns what the operator should know.
@@ -88,11 +48,11 @@ impl Rules {
     /// # Errors
     /// [`Kind::Config`] when nothing is left, because views alone show nothing.
     pub fn apply(&self, all: &mut Vec<Collection>) -> Result<Vec<String>, Error> {
-        if self.is_whole() {
+        if self.0.is_whole() {
             return Ok(Vec::new());
         }
         let mut gone: BTreeSet<String> =
-            all.iter().filter(|one| !self.keeps(&one.name)).map(|one| one.name.clone()).collect();
+            all.iter().filter(|one| !self.0.keeps(&one.name)).map(|one| one.name.clone()).collect();
         let mut blind = Vec::new();
         while let Some(view) = all.iter().find(|one| !gone.contains(&one.name) && shows_any(one, &gone)) {
             blind.push(view.name.clone());
@@ -105,19 +65,15 @@ impl Rules {
                 Error::new(Kind::Config, what).hint("name the collections that a view shows as well; nothing was done")
             );
         }
-        for one in all.iter_mut().filter(|one| one.sort != Sort::View && is_in(&self.exclude_data, &one.name)) {
+        for one in all.iter_mut().filter(|one| one.sort != Sort::View && self.0.empties(&one.name)) {
             (one.without_documents, one.bytes) = (true, 0);
         }
-        let mut notes = vec![format!("a part of the database: {}", self.told)];
+        let mut notes = vec![self.0.note()];
         if !blind.is_empty() {
             notes.push(format!("left out: views that show what is left out: {}", named(&blind)));
         }
         Ok(notes)
     }
-}
-
-fn is_in(patterns: &[Pattern], name: &str) -> bool {
-    patterns.iter().any(|pattern| pattern.is_table("", name))
 }
 
 /// Whether a view shows one of these, by itself or by a stage of its pipeline: `$lookup`, `$graphLookup` or `$unionWith`.
@@ -184,9 +140,9 @@ mod tests {
             exclude_table_data: vec!["fs.*".to_owned()],
             ..Filter::default()
         };
-        let rules = Rules::parse(&filter).unwrap();
+        let rules = Rules::parse(&filter, "app").unwrap();
         let mut all = clinic();
-        rules.assert_meant("app", &all).unwrap();
+        rules.assert_meant(&all).unwrap();
         let notes = rules.apply(&mut all).unwrap();
         assert_eq!(all.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["fs.files", "wards", "plain"]);
         assert!(all[0].without_documents && all[0].stream().is_none() && all[1].stream().is_some());
@@ -196,7 +152,7 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         let includes = |name: &str| Filter { include_tables: vec![name.to_owned()], ..Filter::default() };
-        let meant = |filter: &Filter| Rules::parse(filter).and_then(|rules| rules.assert_meant("app", &clinic()));
+        let meant = |filter: &Filter| Rules::parse(filter, "app").and_then(|rules| rules.assert_meant(&clinic()));
         assert!(meant(&includes("fs.files")).is_ok());
         for filter in [
             includes("Log"),

@@ -4,12 +4,15 @@
 //! large batches, scratch names and the renames that publish. Promises that no vendor program is needed, that documents come back to the last bit, and that what it cannot carry is refused by name. Refuses
 //! to know repositories and chunks.
 
+mod accounts;
 mod bounds;
 mod catalog;
+mod changed;
 mod connection;
 mod databases;
 mod definitions;
 mod doctor;
+mod dump;
 mod dump_names;
 mod endpoint;
 mod exchange;
@@ -25,6 +28,8 @@ mod listing;
 mod loader;
 mod mark;
 mod moment;
+mod oplog;
+mod past;
 mod preflight;
 mod raw;
 mod reader;
@@ -36,6 +41,7 @@ mod target;
 
 pub use databases::databases;
 pub use doctor::{examine_source, examine_target, is_empty};
+pub use dump::{Dump, DumpSource, examine_dump};
 pub use endpoint::Endpoint;
 pub use export::export;
 pub use mark::mark;

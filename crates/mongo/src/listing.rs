@@ -163,7 +163,7 @@ async fn bytes(session: &Session, database: &str, collection: &Collection) -> Re
 }
 
 /// Views after everything else, and each after the view that it shows.
-fn views_last(all: Vec<Collection>) -> Vec<Collection> {
+pub(crate) fn views_last(all: Vec<Collection>) -> Vec<Collection> {
     let (mut views, mut ordered): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.sort == Sort::View);
     let mut waiting: BTreeSet<String> = views.iter().map(|view| view.name.clone()).collect();
     while !views.is_empty() {

@@ -4,13 +4,14 @@
 //! refused ends the load. Servers that put the time in the place of an empty timestamp get such a document by an update, which leaves it be. What is loaded is durable only after the target has waited for a majority. Validators are passed over: they may be younger than the documents.
 
 use crate::catalog::Collection;
+use crate::changed::{Changed, Strainer};
 use crate::connection::Session;
 use crate::failure::{assert_written, from_mongo};
 use crate::indexes::LateIndexes;
 use crate::raw::{self, Batch, Cutter, has_empty_timestamp};
 use crate::reader::Readable;
 use async_trait::async_trait;
-use engine::{Build, Error, Kind, Loader, StreamName};
+use engine::{Build, Digest, Error, Kind, Loader, Sieve, StreamName};
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 use std::sync::Arc;
 use tokio::sync::RwLock;
@@ -26,6 +27,7 @@ pub(crate) struct SegmentLoader {
     session: Session,
     readable: Arc<Readable>,
     indexes: Arc<LateIndexes>,
+    changed: Arc<Changed>,
     current: Option<Current>,
     /// The batch that is on its way. A loader that is given up leaves it to arrive.
     sending: Option<JoinHandle<Result<u64, Error>>>,
@@ -49,6 +51,8 @@ struct Current {
     cutter: Cutter,
     batch: Batch,
     taken: u64,
+    /// Leaves out what is there once more.
+    strainer: Option<Strainer>,
 }
 
 impl SegmentLoader {
@@ -56,10 +60,10 @@ impl SegmentLoader {
     pub fn new(
         session: Session,
         readable: Arc<Readable>,
-        indexes: Arc<LateIndexes>,
+        (indexes, changed): (Arc<LateIndexes>, Arc<Changed>),
         on_their_way: Arc<RwLock<()>>,
     ) -> Self {
-        Self { session, readable, indexes, current: None, sending: None, on_their_way }
+        Self { session, readable, indexes, changed, current: None, sending: None, on_their_way }
     }
 
     fn current(&mut self) -> Result<&mut Current, Error> {
@@ -127,12 +131,14 @@ impl Loader for SegmentLoader {
         let holder = self.readable.holder(collection).unwrap_or_default();
         let rest = self.rest(collection)?;
         let (cutter, batch) = (Cutter::default(), Batch::new());
-        self.current = Some(Current { stream: stream.clone(), holder, rest, cutter, batch, taken: 0 });
+        self.current = Some(Current { stream: stream.clone(), holder, rest, cutter, batch, taken: 0, strainer: None });
         Ok(())
     }
 
-    async fn begin_segment(&mut self) -> Result<(), Error> {
+    async fn begin_segment(&mut self, range: &str) -> Result<(), Error> {
+        let changed = Arc::clone(&self.changed);
         let current = self.current()?;
+        current.strainer = Strainer::of(&changed, &current.stream, range)?;
         (current.cutter, current.batch, current.taken) = (Cutter::default(), Batch::new(), 0);
         Ok(())
     }
@@ -140,6 +146,8 @@ impl Loader for SegmentLoader {
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
         let keeps_all = self.session.server.keeps_empty_timestamps();
         let current = self.current()?;
+        let stays = current.strainer.as_mut().map(|strainer| strainer.take(&bytes)).transpose()?;
+        let bytes = stays.unwrap_or(bytes);
         let (batch, mut full) = (&mut current.batch, Vec::new());
         current.cutter.take(&bytes, &mut |document| {
             if !keeps_all && has_empty_timestamp(document) {
@@ -162,10 +170,16 @@ impl Loader for SegmentLoader {
     async fn end_segment(&mut self) -> Result<u64, Error> {
         let current = self.current()?;
         current.cutter.end()?;
+        current.strainer.as_mut().map(Sieve::end).transpose()?;
         let batch = std::mem::replace(&mut current.batch, Batch::new());
         self.send(Sending::Many(batch)).await?;
         self.wait().await?;
         Ok(self.current()?.taken)
+    }
+
+    fn superseded(&self) -> Digest {
+        let strainer = self.current.as_ref().and_then(|current| current.strainer.as_ref());
+        strainer.map(Strainer::out).unwrap_or_default()
     }
 
     async fn commit(&mut self) -> Result<(), Error> {

@@ -9,57 +9,23 @@ use crate::failure::assert_written;
 use crate::listing::SERVERS_OWN;
 use crate::preflight;
 use crate::scratch::MARK;
-use engine::{Error, Kind, Marked};
+use engine::{Error, Kind, Mark, Marked};
 use mongodb::bson::doc;
 
-/// Which environment a database is, and where it was when somebody said so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub name: String,
-    /// Hosts and ports as in the URL.
-    pub server: String,
-    pub database: String,
+/// The mark that a database carries, if any.
+pub(crate) async fn read(session: &Session, database: &str) -> Result<Option<Mark>, Error> {
+    let answer = session.all("read the mark", database, doc! {"find": MARK, "limit": 2}).await?;
+    let [document] = answer.documents.as_slice() else { return Ok(None) };
+    let text = |name: &str| document.get_str(name).unwrap_or_default().to_owned();
+    Ok(Some(Mark { name: text("environment"), server: text("server"), database: text("database") }))
 }
 
-impl Mark {
-    /// A mark for the database that the URL names.
-    pub fn new(name: &str, endpoint: &Endpoint) -> Self {
-        Self { name: name.to_owned(), server: place(&endpoint.server()), database: endpoint.database().to_owned() }
-    }
-
-    /// The mark that a database carries, if any.
-    pub async fn read(session: &Session, database: &str) -> Result<Option<Self>, Error> {
-        let answer = session.all("read the mark", database, doc! {"find": MARK, "limit": 2}).await?;
-        let [document] = answer.documents.as_slice() else { return Ok(None) };
-        let text = |name: &str| document.get_str(name).unwrap_or_default().to_owned();
-        Ok(Some(Self { name: text("environment"), server: text("server"), database: text("database") }))
-    }
-
-    /// Whether it says that nothing may be restored into this database.
-    pub fn is_protected(&self) -> bool {
-        engine::is_protected_environment(&self.name)
-    }
-
-    /// Whether it was made for the deployment that the URL names.
-    pub fn is_of_server(&self, endpoint: &Endpoint) -> bool {
-        self.server == place(&endpoint.server())
-    }
-
-    async fn write(&self, session: &Session, database: &str) -> Result<(), Error> {
-        let what = format!("mark {database}");
-        let mark = doc! {"environment": &self.name, "server": &self.server, "database": &self.database};
-        let update = doc! {"q": {"_id": 1}, "u": mark, "upsert": true};
-        let command = doc! {"update": MARK, "updates": [update], "writeConcern": session.majority()};
-        assert_written(&what, &session.run(&what, database, command).await?)
-    }
-}
-
-/// Hosts and ports in an order of their own; names of hosts know no case.
-pub(crate) fn place(server: &str) -> String {
-    let server = server.to_ascii_lowercase();
-    let mut hosts: Vec<&str> = server.split(',').collect();
-    hosts.sort_unstable();
-    hosts.join(",")
+async fn write(mark: &Mark, session: &Session, database: &str) -> Result<(), Error> {
+    let what = format!("mark {database}");
+    let mark = doc! {"environment": &mark.name, "server": &mark.server, "database": &mark.database};
+    let update = doc! {"q": {"_id": 1}, "u": mark, "upsert": true};
+    let command = doc! {"update": MARK, "updates": [update], "writeConcern": session.majority()};
+    assert_written(&what, &session.run(&what, database, command).await?)
 }
 
 /// Marks the database that the URL names as an environment, or takes its mark away when `name` is `None`.
@@ -75,23 +41,19 @@ pub async fn mark(endpoint: &Endpoint, name: Option<&str>) -> Result<Marked, Err
     }
     let session = connect(endpoint).await?;
     preflight::assert_writable(&session).await?;
-    let before = Mark::read(&session, database).await?;
+    let before = read(&session, database).await?;
     if before.is_none() && preflight::holds(&session, database).await?.is_none() {
         let what = format!("there is no database {database} at {}, or nothing in it", endpoint.server());
         return Err(
             Error::new(Kind::NotFound, what).hint("check the name in the URL; one that holds nothing needs no mark")
         );
     }
-    let now = name.map(|name| Mark::new(name, endpoint));
-    if let (Some(now), Some(before)) = (&now, before.as_ref().filter(|mark| mark.is_protected()))
-        && !now.is_protected()
-    {
-        let what = format!("{endpoint} is marked as {}, where nothing is restored into", before.name);
-        let hint = "if it is not that any more, take the mark away first: longshore mark --remove; nothing was changed";
-        return Err(Error::new(Kind::Refused, what).hint(hint));
+    let now = name.map(|name| Mark::new(name, &endpoint.spot()));
+    if let Some(now) = &now {
+        now.assert_may_follow(before.as_ref(), &endpoint.spot())?;
     }
     match &now {
-        Some(mark) => mark.write(&session, database).await?,
+        Some(mark) => write(mark, &session, database).await?,
         None if before.is_some() => drop(session.run("take the mark away", database, doc! {"drop": MARK}).await?),
         None => {}
     }
@@ -116,18 +78,4 @@ pub async fn mark(endpoint: &Endpoint, name: Option<&str>) -> Result<Marked, Err
 #[expect(clippy::cast_possible_truncation, reason = "no database has 2^53 bytes")]
 fn whole(number: f64) -> Option<i64> {
     (number.abs() < 9e15).then_some(number as i64)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    #[test]
-    fn a_place_is_the_same_in_any_order_of_its_hosts() {
-        let parse = |url: &str| Endpoint::parse(url, None).unwrap();
-        let mark = Mark::new("staging", &parse("mongodb://u@B:27018,a/app"));
-        assert!(mark.is_of_server(&parse("mongodb://v@a:27017,b:27018/app?replicaSet=x")));
-        assert!(!mark.is_of_server(&parse("mongodb://u@a/app")));
-    }
 }

@@ -21,7 +21,6 @@ pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptio
         (!options.before_publish.is_empty(), "statements before a swap"),
         (!options.definers.is_empty(), "--map-definer"),
         (options.role.is_some(), "acting as a role"),
-        (options.create_missing_roles, "making roles"),
     ];
     if let Some((_, what)) = not_done.iter().find(|(asked, _)| *asked) {
         return Err(Error::new(Kind::Config, format!("{what}: not for MongoDB in this version")));

@@ -8,13 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use engine::{Error, Kind};
 use mongodb::bson::raw::cstr;
-use mongodb::bson::{RawDocument, RawDocumentBuf, Timestamp, rawdoc};
+use mongodb::bson::{RawArrayBuf, RawDocument, RawDocumentBuf, Timestamp, rawdoc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes of the smallest document.
-const LEAST_BYTES: usize = 5;
+pub(crate) const LEAST_BYTES: usize = 5;
 /// More than a server stores in one document: 16 MiB, and what it may add to it.
-const MOST_BYTES: usize = (16 << 20) + (64 << 10);
+pub(crate) const MOST_BYTES: usize = (16 << 20) + (64 << 10);
 
 /// A document as base64 in JSON, which has no other way to keep its bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +73,21 @@ pub(crate) fn put(collection: &str, document: &[u8], rest: &RawDocument) -> Resu
     let mut command = rawdoc! {"update": collection, "updates": [{"q": query, "u": [replace], "upsert": true}]};
     append_all(&mut command, rest, &[])?;
     Ok(command)
+}
+
+/// The filter for documents with any of these identifiers, each a document with `_id` alone.
+pub(crate) fn any_of(ids: &[&Vec<u8>]) -> Result<RawDocumentBuf, Error> {
+    let mut values = RawArrayBuf::new();
+    for id in ids {
+        let id = RawDocument::from_bytes(id.as_slice()).map_err(unreadable)?;
+        values.push(
+            id.get("_id").map_err(unreadable)?.ok_or_else(|| Error::new(Kind::Internal, "an identifier is empty"))?,
+        );
+    }
+    let (mut inner, mut filter) = (RawDocumentBuf::new(), RawDocumentBuf::new());
+    inner.append(cstr!("$in"), values);
+    filter.append(cstr!("_id"), inner);
+    Ok(filter)
 }
 
 /// The value of a member that is a document.

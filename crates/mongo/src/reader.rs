@@ -4,17 +4,27 @@
 //! A batch is at most 16 MiB; the next is asked for when one is used up.
 
 use crate::catalog::{Catalog, Collection, FUNCTIONS, Sort};
+use crate::changed::{Id, id_of};
 use crate::connection::{Session, at};
 use crate::failure::from_mongo;
+use crate::past::Past;
+use crate::raw::{any_of, append_all};
 use crate::segments::Range;
 use async_trait::async_trait;
-use engine::{Error, Kind, Reader, RowSink, Segment};
+use engine::{Error, Kind, Reader, RowSink, Segment, StreamName};
 use futures_util::StreamExt;
-use mongodb::bson::{Bson, RawDocumentBuf, Timestamp, doc};
+use mongodb::bson::raw::cstr;
+use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, Timestamp, doc};
+use mongodb::error::ErrorKind;
+use mongodb::raw_batch_cursor::RawBatchCursor;
 use std::sync::Arc;
 
 /// Documents of the first batch; the server ends each at 16 MiB by itself.
 const FIRST_BATCH: i32 = 10_000;
+/// Identifiers of one question.
+const IDS: usize = 1000;
+/// The server's word for a moment that it has forgotten.
+const SNAPSHOT_TOO_OLD: i32 = 239;
 
 /// Where documents are read, and when.
 #[derive(Debug)]
@@ -27,6 +37,8 @@ pub(crate) struct Readable {
     pub catalog: Catalog,
     /// The moment; what a majority has now when `None`.
     pub time: Option<Timestamp>,
+    /// What keeps a backup exact that takes longer than its server keeps the past; of a source only.
+    pub past: Option<Past>,
 }
 
 impl Readable {
@@ -69,14 +81,80 @@ impl SegmentReader {
         self.session.server.set.is_none() && self.readable.functions.is_none()
     }
 
-    fn concern(&self, capped: bool) -> Bson {
+    async fn concern(&self, capped: bool, bytes: u64) -> Result<Bson, Error> {
         if self.session.server.set.is_none() {
-            return at(None);
+            return Ok(at(None));
         }
-        match self.readable.time {
-            Some(time) if !capped || has_past_of_capped(&self.session) => at(Some(time)),
-            _ => Bson::Document(doc! {"level": "majority"}),
+        match (self.readable.time, &self.readable.past) {
+            (Some(_), Some(past)) if !capped || has_past_of_capped(&self.session) => {
+                past.concern(&self.session, bytes).await
+            }
+            (Some(time), None) if !capped || has_past_of_capped(&self.session) => Ok(at(Some(time))),
+            _ => Ok(Bson::Document(doc! {"level": "majority"})),
         }
+    }
+
+    /// Opens a cursor. Where the server has forgotten the moment already, that is told, and what a majority has is read instead.
+    async fn open(
+        &self,
+        what: &str,
+        mut command: Document,
+        segment: &Segment,
+        capped: bool,
+    ) -> Result<RawBatchCursor, Error> {
+        loop {
+            command.insert("readConcern", self.concern(capped, segment.estimated_bytes).await?);
+            let raw = RawDocumentBuf::try_from(&command).map_err(|e| Error::new(Kind::Internal, what).because(e))?;
+            match (self.ask(raw).await, &self.readable.past) {
+                (Err(error), Some(past)) if is_forgotten(&error) && is_at_a_moment(&command) => {
+                    past.is_forgotten(&self.session).await;
+                }
+                (opened, _) => return opened.map_err(from_mongo(what)),
+            }
+        }
+    }
+
+    async fn ask(&self, command: RawDocumentBuf) -> mongodb::error::Result<RawBatchCursor> {
+        let database = self.session.database(&self.readable.database);
+        let asked = database.run_raw_cursor_command(command);
+        match self.session.reads.clone() {
+            Some(reads) => asked.selection_criteria(reads).batch().await,
+            None => asked.batch().await,
+        }
+    }
+
+    /// What changed meanwhile, once more, at the time that all of the backup is of.
+    async fn read_changed(
+        &mut self,
+        segment: &Segment,
+        ids: std::ops::Range<usize>,
+        sink: &mut dyn RowSink,
+    ) -> Result<(), Error> {
+        let what = format!("read what changed in {} meanwhile", segment.stream);
+        let not_settled = || Error::new(Kind::Internal, format!("{what}: before that was settled"));
+        let again = self.readable.past.as_ref().and_then(Past::again).ok_or_else(not_settled)?;
+        let (changed, concern) = again.of(&segment.stream);
+        let ids: Vec<&Id> = changed.into_iter().flat_map(|ids| ids.iter()).skip(ids.start).take(ids.len()).collect();
+        let holder = self.holder(&segment.stream)?;
+        for ids in ids.chunks(IDS) {
+            let mut command = RawDocumentBuf::new();
+            command.append(cstr!("find"), holder.as_str());
+            command.append(cstr!("filter"), any_of(ids)?);
+            command.append(cstr!("batchSize"), FIRST_BATCH);
+            append_concern(&mut command, &concern)?;
+            let cursor = self.ask(command).await.map_err(from_mongo(&what))?;
+            // The server compares numbers by their value and texts by the collection's rules; identifiers are bytes here.
+            let is_asked_for =
+                |document: &RawDocument| id_of(document).is_some_and(|id| ids.binary_search(&&id).is_ok());
+            give(&what, cursor, sink, is_asked_for).await?;
+        }
+        Ok(())
+    }
+
+    fn holder(&self, stream: &StreamName) -> Result<String, Error> {
+        let collection = self.readable.catalog.of_stream(stream)?;
+        let none = || Error::new(Kind::Internal, format!("{stream} has no documents"));
+        self.readable.holder(collection).ok_or_else(none)
     }
 }
 
@@ -85,8 +163,12 @@ impl Reader for SegmentReader {
     async fn read(&mut self, segment: &Segment, sink: &mut dyn RowSink) -> Result<(), Error> {
         let what = format!("read {}", segment.stream);
         let collection = self.readable.catalog.of_stream(&segment.stream)?;
+        let range = Range::parse(&segment.range)?;
+        if let Some(part) = range.part() {
+            return self.read_changed(segment, part, sink).await;
+        }
         let mut command = doc! {"find": self.readable.holder(collection)};
-        command.extend(Range::parse(&segment.range)?.says());
+        command.extend(range.says());
         if collection.is_capped() {
             command.insert("hint", doc! {"$natural": 1});
         } else if self.is_inexact() && collection.id_index.is_some() && !command.contains_key("hint") {
@@ -94,27 +176,45 @@ impl Reader for SegmentReader {
             command.insert("hint", doc! {"_id": 1});
         }
         // Storing may take its time, and a cursor that nobody asks ends after ten minutes.
-        command.extend(doc! {"batchSize": FIRST_BATCH, "noCursorTimeout": true, "readConcern": self.concern(collection.is_capped())});
-        let command = RawDocumentBuf::try_from(&command).map_err(|e| Error::new(Kind::Internal, &what).because(e))?;
-        let database = self.session.database(&self.readable.database);
-        let asked = database.run_raw_cursor_command(command);
-        let cursor = match self.session.reads.clone() {
-            Some(reads) => asked.selection_criteria(reads).batch().await,
-            None => asked.batch().await,
-        };
-        let mut cursor = cursor.map_err(from_mongo(&what))?;
-        while let Some(batch) = cursor.next().await {
-            let batch = batch.map_err(from_mongo(&what))?;
-            for document in batch.doc_slices().map_err(from_mongo(&what))?.into_iter() {
-                let document = document.ok().and_then(|value| value.as_document());
-                let unreadable =
-                    || Error::new(Kind::Data, format!("{what}: the server sent something that is no document"));
-                if sink.push(document.ok_or_else(unreadable)?.as_bytes()) {
-                    let taken = sink.drain().await;
-                    taken.map_err(|e| Error::new(Kind::Interrupted, &what).because(e))?;
-                }
+        command.extend(doc! {"batchSize": FIRST_BATCH, "noCursorTimeout": true});
+        let cursor = self.open(&what, command, segment, collection.is_capped()).await?;
+        give(&what, cursor, sink, |_| true).await
+    }
+}
+
+/// Gives all documents of a cursor that are wanted.
+async fn give(
+    what: &str,
+    mut cursor: RawBatchCursor,
+    sink: &mut dyn RowSink,
+    is_wanted: impl Fn(&RawDocument) -> bool,
+) -> Result<(), Error> {
+    while let Some(batch) = cursor.next().await {
+        let batch = batch.map_err(from_mongo(what))?;
+        for document in batch.doc_slices().map_err(from_mongo(what))?.into_iter() {
+            let document = document.ok().and_then(|value| value.as_document());
+            let unreadable =
+                || Error::new(Kind::Data, format!("{what}: the server sent something that is no document"));
+            let document = document.ok_or_else(unreadable)?;
+            if is_wanted(document) && sink.push(document.as_bytes()) {
+                sink.drain().await.map_err(|e| Error::new(Kind::Interrupted, what).because(e))?;
             }
         }
-        Ok(())
     }
+    Ok(())
+}
+
+fn append_concern(command: &mut RawDocumentBuf, concern: &Bson) -> Result<(), Error> {
+    let wrong = |e: mongodb::bson::error::Error| Error::new(Kind::Internal, "write a command").because(e);
+    let rest = RawDocumentBuf::try_from(&doc! {"readConcern": concern}).map_err(wrong)?;
+    append_all(command, &rest, &[])
+}
+
+/// Whether the server has forgotten the moment.
+fn is_forgotten(error: &mongodb::error::Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Command(command) if command.code == SNAPSHOT_TOO_OLD)
+}
+
+fn is_at_a_moment(command: &Document) -> bool {
+    command.get_document("readConcern").is_ok_and(|concern| concern.contains_key("atClusterTime"))
 }

@@ -8,11 +8,11 @@ use crate::connection::{Session, connect};
 use crate::endpoint::Endpoint;
 use crate::exchange;
 use crate::journal::{self, Entry, Place, Side, Turn};
-use crate::mark::Mark;
+use crate::mark;
 use crate::scratch::{self, aside};
 use crate::source::named;
-use crate::{guard, listing, preflight};
-use engine::{Conclusion, Error, Kind};
+use crate::{listing, preflight};
+use engine::{Conclusion, Error, Kind, Mark};
 use std::collections::BTreeSet;
 
 /// Gives what was replaced its place back; `run` is this rollback's own. `stop` is asked before: whether to give up.
@@ -27,7 +27,7 @@ pub async fn rollback(
     let session = connect(endpoint).await?;
     preflight::assert_writable(&session).await?;
     let database = endpoint.database();
-    guard::assert_marked(Mark::read(&session, database).await?.as_ref(), endpoint, "data")?;
+    Mark::assert_allows(mark::read(&session, database).await?.as_ref(), &endpoint.spot(), "data")?;
     let turn = Turn::take(&session, database, run).await?;
     let done = go(&session, endpoint, &turn, stop).await;
     // Whoever comes next need not wait; and where this cannot be said, they wait for two minutes.

@@ -5,9 +5,10 @@
 
 use crate::bounds::{self, Bound};
 use crate::catalog::{Collection, Sort};
+use crate::changed::Changed;
 use crate::connection::{Session, at};
 use crate::reader::Readable;
-use engine::{Error, Kind, Segment};
+use engine::{Error, Kind, Segment, StreamName};
 use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ const MOST_SEGMENTS: u64 = 4096;
 /// Samples per segment: enough for segments of about one size.
 const SAMPLES: u64 = 8;
 
+/// Documents of a segment that has what changed meanwhile.
+const CHANGED_DOCUMENTS: usize = 20_000;
+
 /// Which documents a segment has, by `_id`: from, inclusively, and to, exclusively.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Range {
@@ -26,6 +30,9 @@ pub(crate) struct Range {
     from: Option<Bson>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<Bson>,
+    /// Instead: such a part of the documents that changed meanwhile, in the order of their identifiers' bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed: Option<usize>,
 }
 
 impl Range {
@@ -33,7 +40,22 @@ impl Range {
         serde_json::from_str(text).map_err(|e| Error::new(Kind::Internal, format!("a range is not readable: {e}")))
     }
 
-    fn text(&self) -> String {
+    /// A part of what changed meanwhile.
+    pub fn of_changed(part: usize) -> Self {
+        Self { changed: Some(part), ..Self::default() }
+    }
+
+    /// Whether it is a part of what changed meanwhile.
+    pub fn is_changed(&self) -> bool {
+        self.changed.is_some()
+    }
+
+    /// Which of the identifiers it has, of all that changed.
+    pub fn part(&self) -> Option<std::ops::Range<usize>> {
+        self.changed.map(|part| part * CHANGED_DOCUMENTS..(part + 1) * CHANGED_DOCUMENTS)
+    }
+
+    pub fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
@@ -97,6 +119,21 @@ async fn find(
     Ok(bounds::choose(samples, share, bounds::remembered(&collection.name, before)))
 }
 
+/// Segments of what changed meanwhile, behind all others of each stream.
+pub(crate) fn of_changed(planned: &[Segment], changed: &Changed) -> Vec<Segment> {
+    let behind = |stream: &StreamName| planned.iter().filter(|one| one.stream == *stream).map(|one| one.at + 1).max();
+    let of_one = |(stream, count): (StreamName, usize)| {
+        let first = behind(&stream).unwrap_or_default();
+        (0..count.div_ceil(CHANGED_DOCUMENTS)).zip(first..).map(move |(part, at)| Segment {
+            stream: stream.clone(),
+            at,
+            range: Range::of_changed(part).text(),
+            estimated_bytes: 0,
+        })
+    };
+    changed.streams().flat_map(of_one).collect()
+}
+
 /// The ranges between the bounds.
 fn tile(collection: &Collection, bounds: &[Bound]) -> Vec<Segment> {
     let Some(stream) = collection.stream() else { return Vec::new() };
@@ -107,7 +144,7 @@ fn tile(collection: &Collection, bounds: &[Bound]) -> Vec<Segment> {
     let segment = |(number, (from, to))| Segment {
         stream: stream.clone(),
         at: number,
-        range: Range { from, to }.text(),
+        range: Range { from, to, changed: None }.text(),
         estimated_bytes: share,
     };
     (0..).zip(from.zip(to)).map(segment).collect()

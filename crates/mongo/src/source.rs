@@ -4,15 +4,20 @@
 //! Only then is the catalog handed over. A collection that is dropped or renamed meanwhile would be read as an empty one: that the server's own name of each is the same before and after rules it out. Refuses the databases that servers make for
 //! themselves, and servers that know no moment.
 
+use crate::accounts::{ACCOUNTS, Accounts};
 use crate::catalog::{CATALOG, Catalog, Collection, Sort, row_format};
+use crate::changed::CHANGED;
 use crate::connection::{Session, at, connect};
 use crate::endpoint::Endpoint;
 use crate::filter::Rules;
 use crate::listing::{self, Listing, SERVERS_OWN};
+use crate::past::Past;
 use crate::reader::{Readable, SegmentReader, has_past_of_capped};
 use crate::{moment, segments};
 use async_trait::async_trait;
-use engine::{About, Document, Error, Filter, GlobalsWanted, Kind, Plan, Reader, Source, SourceOptions, StreamPlan};
+use engine::{
+    About, Document, Error, Filter, GlobalsWanted, Kind, Plan, Reader, Segment, Source, SourceOptions, StreamPlan,
+};
 use mongodb::bson::{Bson, Timestamp, doc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +34,7 @@ pub struct MongoSource {
     time: Option<Timestamp>,
     rules: Rules,
     cross_count: bool,
+    accounts: Option<Accounts>,
 }
 
 impl MongoSource {
@@ -38,13 +44,12 @@ impl MongoSource {
     /// [`Kind::Refused`] for a server that is no replica set, or a user who may not read; [`Kind::Config`] for options that this version does not have for MongoDB.
     pub async fn open(endpoint: Endpoint, options: &SourceOptions) -> Result<Self, Error> {
         refuse_servers_own(&endpoint)?;
-        refuse_what_is_not_done(options)?;
-        let rules = Rules::parse(&options.filter)?;
+        let rules = Rules::parse(&options.filter, endpoint.database())?;
         let session = connect(&endpoint).await?;
         let database = endpoint.database();
         let mut listing = listing::list(&session, database).await?;
         assert_there(&session, &endpoint, &listing).await?;
-        rules.assert_meant(database, &listing.collections)?;
+        rules.assert_meant(&listing.collections)?;
         let part = rules.apply(&mut listing.collections)?;
         let time = moment::take(&session, listing.time, options.allow_inexact).await?;
         assert_still_there(&session, database, &listing.collections).await?;
@@ -56,8 +61,10 @@ impl MongoSource {
             }
             None => tracing::warn!("the server knows no moment: each document is as it was when its turn came"),
         }
-        let readable =
-            Readable { database: database.to_owned(), prefix: String::new(), functions: None, catalog, time };
+        let accounts = Accounts::read(&session, database, options.globals).await?;
+        let past = past(&session, &catalog, time).await;
+        let (database, prefix) = (database.to_owned(), String::new());
+        let readable = Readable { database, prefix, functions: None, catalog, time, past };
         let (segments, boundaries) = segments::cut_all(&session, &readable, &options.boundaries).await?;
         let plan = Plan { streams: streams(&readable.catalog), segments, boundaries };
         let mut about = about(&endpoint, &session, &readable.catalog, &ours);
@@ -68,10 +75,12 @@ impl MongoSource {
             about.inexact = Some(moment::PER_COLLECTION.to_owned());
         }
         about.filter = options.filter.clone();
-        Ok(Self { session, about, plan, readable: Arc::new(readable), time, rules, cross_count: options.cross_count })
+        about.globals = options.globals;
+        let cross_count = options.cross_count;
+        Ok(Self { session, about, plan, readable: Arc::new(readable), time, rules, cross_count, accounts })
     }
 
-    /// Counts each collection again, in one go, at the same moment.
+    /// Counts each collection again, in one go, at the same moment. Where documents were read once more, it is not known how many there are.
     async fn count_again(&self, rows: &BTreeMap<String, u64>) -> Result<(), Error> {
         for collection in &self.readable.catalog.collections {
             let Some(holder) = collection.holder().filter(|_| !collection.without_documents) else { continue };
@@ -113,8 +122,31 @@ impl Source for MongoSource {
         Ok(Box::new(SegmentReader::new(self.session.clone(), Arc::clone(&self.readable))))
     }
 
+    async fn rest(&mut self) -> Result<Vec<Segment>, Error> {
+        let Some(past) = &self.readable.past else { return Ok(Vec::new()) };
+        let Some(again) = past.settle(&self.session).await? else { return Ok(Vec::new()) };
+        tracing::info!(documents = again.changed.len(), "what changed meanwhile is read once more");
+        self.about.notes.push(format!(
+            "the server keeps its past for a shorter time than the backup took: {} documents that changed meanwhile were read once more, and everything is of the moment at which they were",
+            again.changed.len()
+        ));
+        let capped: Vec<String> = capped(&self.readable.catalog);
+        if !capped.is_empty() && has_past_of_capped(&self.session) {
+            self.about.notes.push(format!(
+                "capped collections are as they were when their turn came, because the oplog does not say what falls out of them: {}",
+                named(&capped)
+            ));
+        }
+        Ok(segments::of_changed(&self.plan.segments, &again.changed))
+    }
+
     async fn confirm(self: Box<Self>, rows: &BTreeMap<String, u64>) -> Result<Vec<Document>, Error> {
-        let counted = if self.cross_count && self.time.is_some() { self.count_again(rows).await } else { Ok(()) };
+        let again = self.readable.past.as_ref().and_then(Past::again);
+        let counted = if self.cross_count && self.time.is_some() && again.is_none() {
+            self.count_again(rows).await
+        } else {
+            Ok(())
+        };
         let catalog = &self.readable.catalog;
         let mut now = listing::list(&self.session, &self.readable.database).await?;
         // Where nothing is left, it is something else that has changed.
@@ -128,11 +160,28 @@ impl Source for MongoSource {
             return Err(Error::new(Kind::Changed, what).hint("it may have had another name for a while; run it again"));
         }
         // What was dropped meanwhile counts as empty: that is not the reason to be told.
-        counted?;
-        let bytes =
-            serde_json::to_vec(catalog).map_err(|e| Error::new(Kind::Internal, format!("write {CATALOG}: {e}")))?;
-        Ok(vec![Document { name: CATALOG.to_owned(), bytes }])
+        match counted {
+            // The past ended with the reading.
+            Err(error) if error.kind == Kind::Changed => tracing::warn!("counts were not compared: {}", error.what),
+            counted => counted?,
+        }
+        let mut documents = Vec::new();
+        let mut catalog = catalog.clone();
+        if let Some(again) = again {
+            catalog = catalog.settled_at((again.time.time, again.time.increment));
+            documents.push(Document { name: CHANGED.to_owned(), bytes: again.changed.encode()? });
+        }
+        if let Some(accounts) = &self.accounts {
+            documents.push(document(ACCOUNTS, accounts)?);
+        }
+        documents.push(document(CATALOG, &catalog)?);
+        Ok(documents)
     }
+}
+
+pub(crate) fn document(name: &str, of: &impl serde::Serialize) -> Result<Document, Error> {
+    let bytes = serde_json::to_vec(of).map_err(|e| Error::new(Kind::Internal, format!("write {name}: {e}")))?;
+    Ok(Document { name: name.to_owned(), bytes })
 }
 
 /// The first name that does not stand for the same in both. Sizes change all the time and say nothing.
@@ -170,14 +219,6 @@ fn refuse_servers_own(endpoint: &Endpoint) -> Result<(), Error> {
     Ok(())
 }
 
-fn refuse_what_is_not_done(options: &SourceOptions) -> Result<(), Error> {
-    let refused = |what: &str| Err(Error::new(Kind::Config, format!("{what}: not for MongoDB in this version")));
-    if options.globals != GlobalsWanted::No {
-        return refused("users and roles (--globals)");
-    }
-    Ok(())
-}
-
 /// A database without anything is made by the first who writes into it: one that is not there looks like an empty one.
 async fn assert_there(session: &Session, endpoint: &Endpoint, listing: &Listing) -> Result<(), Error> {
     if !listing.collections.is_empty() {
@@ -204,8 +245,7 @@ fn about(endpoint: &Endpoint, session: &Session, catalog: &Catalog, ours: &[Stri
             named(ours)
         ));
     }
-    let capped: Vec<String> =
-        catalog.collections.iter().filter(|one| one.is_capped()).map(|one| one.name.clone()).collect();
+    let capped = capped(catalog);
     if !capped.is_empty() && !has_past_of_capped(session) {
         notes.push(format!(
             "capped collections are as they were when their turn came, not at the moment of the others, because this server keeps no past of them: {}",
@@ -224,13 +264,24 @@ fn about(endpoint: &Endpoint, session: &Session, catalog: &Catalog, ours: &[Stri
     }
 }
 
+fn capped(catalog: &Catalog) -> Vec<String> {
+    catalog.collections.iter().filter(|one| one.is_capped()).map(|one| one.name.clone()).collect()
+}
+
+/// What is needed should the server forget the moment; nothing where there is none. What falls out of capped collections is in no oplog.
+async fn past(session: &Session, catalog: &Catalog, time: Option<Timestamp>) -> Option<Past> {
+    let streams = catalog.collections.iter().filter(|one| !one.is_capped()).filter_map(Collection::stream);
+    let streams = streams.map(|stream| stream.as_str().to_owned()).collect();
+    Some(Past::of(session, &catalog.database, streams, time?).await)
+}
+
 /// A few names, and how many more.
 pub(crate) fn named(names: &[String]) -> String {
     let shown = names.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > MOST_NAMES { format!("{shown} and {} more", names.len() - MOST_NAMES) } else { shown }
 }
 
-fn streams(catalog: &Catalog) -> Vec<StreamPlan> {
+pub(crate) fn streams(catalog: &Catalog) -> Vec<StreamPlan> {
     let plan = |one: &Collection| {
         let name = one.stream()?;
         Some(StreamPlan { name, format: row_format(), estimated_bytes: one.bytes })

@@ -4,7 +4,9 @@
 //! target's own names show nothing before they are published, time series apart, which cannot be renamed; and that what is published was proven and is held by a majority. Refuses a target that holds something and is
 //! not marked for it.
 
+use crate::accounts::{ACCOUNTS, Accounts, Missing};
 use crate::catalog::{CATALOG, Catalog, Collection, Sort};
+use crate::changed::Changed;
 use crate::connection::{Session, connect};
 use crate::definitions;
 use crate::endpoint::Endpoint;
@@ -13,7 +15,7 @@ use crate::filter::Rules;
 use crate::indexes::{self, LateIndexes};
 use crate::journal::{self, Entry, Side, Turn};
 use crate::loader::SegmentLoader;
-use crate::mark::Mark;
+use crate::mark;
 use crate::preflight;
 use crate::reader::{Readable, SegmentReader};
 use crate::scratch::{self, Scratch};
@@ -22,7 +24,7 @@ use crate::source::{count, named};
 use crate::{guard, listing, rollback};
 use async_trait::async_trait;
 use engine::{
-    Build, Conclusion, Document, Error, Kind, Loader, Mode, Reader, Segment, StreamName, Target, TargetOptions,
+    Build, Conclusion, Document, Error, Kind, Loader, Mark, Mode, Reader, Segment, StreamName, Target, TargetOptions,
 };
 use mongodb::bson::{Bson, doc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,12 +49,16 @@ pub struct MongoTarget {
     session: Session,
     readable: Arc<Readable>,
     indexes: Arc<LateIndexes>,
+    /// What the backup has once more.
+    changed: Arc<Changed>,
     scratch: Scratch,
     options: TargetOptions,
     way: Way,
     /// What stood there when the restore began, for one that takes its place.
     live: BTreeMap<String, String>,
     notes: Vec<String>,
+    /// Users and roles to be made in the end.
+    accounts: Missing,
 }
 
 impl MongoTarget {
@@ -61,6 +67,7 @@ impl MongoTarget {
         let missing = || Error::new(Kind::Data, format!("the backup has no document {CATALOG}"));
         let mut catalog = Catalog::parse(&Document::find(documents, CATALOG).ok_or_else(missing)?.bytes)?;
         preflight::refuse_what_is_not_done(&endpoint, &options)?;
+        let changed = Arc::new(Changed::find(documents)?);
         let (mut notes, whole) = (Vec::new(), catalog.clone());
         if !options.part.is_empty() {
             (catalog, notes) = Rules::part_of(&catalog, &options.part)?;
@@ -72,16 +79,29 @@ impl MongoTarget {
             false => (endpoint.database().to_owned(), Scratch::prefix(&options.run)),
         };
         let functions = Some(Scratch::functions(&options.run));
-        let readable = Readable { database, prefix, functions, catalog, time: None };
+        let readable = Readable { database, prefix, functions, catalog, time: None, past: None };
         preflight::check(&session, &readable).await?;
         notes.extend(match drill {
             true => scratch::drop_drills(&session).await?,
             false => scratch::drop_leftovers(&session, &readable.database).await?,
         });
         let (way, live) = way(&session, &endpoint, (&whole, &readable.catalog), &options).await?;
+        let accounts = missing_accounts(&session, documents, &whole, &options, &endpoint).await?;
         let scratch = Scratch::plan(session.clone(), &readable.database, &options.run);
         let indexes = Arc::new(LateIndexes::default());
-        Ok(Self { endpoint, session, readable: Arc::new(readable), indexes, scratch, options, way, live, notes })
+        Ok(Self {
+            endpoint,
+            session,
+            readable: Arc::new(readable),
+            indexes,
+            changed,
+            scratch,
+            options,
+            way,
+            live,
+            notes,
+            accounts,
+        })
     }
 
     fn is_drill(&self) -> bool {
@@ -134,11 +154,11 @@ impl MongoTarget {
     /// Loading takes its time: a mark may have been taken away, or be another one.
     async fn assert_still_marked(&self) -> Result<(), Error> {
         let (session, database) = (&self.session, self.readable.database.as_str());
-        let mark = Mark::read(session, database).await?;
+        let mark = mark::read(session, database).await?;
         let visible = self.visible();
         let names = listing::names(session, database).await?;
         match names.into_iter().find(|name| !visible.contains(name)) {
-            Some(name) => guard::assert_marked(mark.as_ref(), &self.endpoint, &format!("the collection {name}")),
+            Some(name) => Mark::assert_allows(mark.as_ref(), &self.endpoint.spot(), &format!("the collection {name}")),
             None => Ok(()),
         }
     }
@@ -244,9 +264,9 @@ async fn way(
         return Ok((Way::Drill, nothing));
     }
     let (database, is_part) = (endpoint.database(), !options.part.is_empty());
-    let mark = Mark::read(session, database).await?;
+    let mark = mark::read(session, database).await?;
     if let Some(mark) = &mark {
-        guard::assert_not_protected(mark, endpoint)?;
+        mark.assert_not_protected(&endpoint.spot())?;
     }
     let Some(holds) = preflight::holds(session, database).await? else {
         return Ok((if is_part { Way::Part } else { Way::Fresh }, nothing));
@@ -256,7 +276,7 @@ async fn way(
     }
     let live = listing::list(session, database).await?.collections;
     guard::assert_not_source(&live, endpoint, whole, options)?;
-    guard::assert_marked(mark.as_ref(), endpoint, &holds)?;
+    Mark::assert_allows(mark.as_ref(), &endpoint.spot(), &holds)?;
     if is_part {
         preflight::assert_names_free(&live, catalog, endpoint)?;
         return Ok((Way::Part, nothing));
@@ -311,6 +331,25 @@ fn first_other(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>
     names.into_iter().find(|name| before.get(*name) != now.get(*name)).cloned()
 }
 
+/// Users and roles that are asked for and that the server lacks. A drill makes none.
+async fn missing_accounts(
+    session: &Session,
+    documents: &[Document],
+    catalog: &Catalog,
+    options: &TargetOptions,
+    endpoint: &Endpoint,
+) -> Result<Missing, Error> {
+    if !options.create_missing_roles || options.mode == Some(Mode::Drill) {
+        return Ok(Missing::default());
+    }
+    let Some(document) = Document::find(documents, ACCOUNTS) else {
+        let what = "the backup has no users and roles";
+        return Err(Error::new(Kind::Config, what)
+            .hint("back up with --globals, or leave --create-missing-roles out; nothing was changed"));
+    };
+    Accounts::parse(&document.bytes)?.missing(session, &catalog.database, endpoint.database()).await
+}
+
 #[async_trait]
 impl Target for MongoTarget {
     async fn prepare(&mut self) -> Result<Vec<String>, Error> {
@@ -345,7 +384,13 @@ impl Target for MongoTarget {
 
     async fn loader(&self) -> Result<Box<dyn Loader>, Error> {
         let (readable, indexes) = (Arc::clone(&self.readable), Arc::clone(&self.indexes));
-        Ok(Box::new(SegmentLoader::new(self.session.clone(), readable, indexes, self.scratch.on_their_way())))
+        let changed = Arc::clone(&self.changed);
+        Ok(Box::new(SegmentLoader::new(
+            self.session.clone(),
+            readable,
+            (indexes, changed),
+            self.scratch.on_their_way(),
+        )))
     }
 
     fn builds(&self, stream: &StreamName) -> Vec<Vec<Build>> {
@@ -408,6 +453,7 @@ impl Target for MongoTarget {
         if let Err(error) = self.scratch.discard().await {
             notes.push(format!("the restore's own document stays: {}", error.what));
         }
+        notes.extend(std::mem::take(&mut self.accounts).make(&self.session, &self.options.run).await);
         let (database, server) = (self.endpoint.database().to_owned(), self.endpoint.server());
         Ok(Conclusion { database, server, replaced, notes })
     }

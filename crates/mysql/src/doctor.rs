@@ -7,15 +7,14 @@ use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
 use crate::engines;
 use crate::failure::code;
-use crate::guard;
 use crate::locks::may_hold_server;
-use crate::mark::Mark;
+use crate::mark;
 use crate::preflight::{self, There};
 use crate::privileges::{self, Grants};
 use crate::schema;
 use crate::snapshot::logs_every_commit;
 use crate::source::{SERVERS_OWN, named};
-use engine::{Error, Finding, Kind};
+use engine::{Error, Finding, Kind, Mark};
 use mysql_async::prelude::Queryable;
 
 /// Sessions of a job beside its workers'.
@@ -140,12 +139,12 @@ async fn target_database(session: &mut Session, endpoint: &Endpoint) -> Result<F
         return Ok(Finding::good(WHAT, found));
     }
     let there = preflight::look(session, database).await?;
-    let mark = Mark::read(session, database).await?;
+    let mark = mark::read(session, database).await?;
     if let Some(mark) = &mark {
-        guard::assert_not_protected(mark, endpoint)?;
+        mark.assert_not_protected(&endpoint.spot())?;
     }
     if let There::Full(holds) = &there {
-        guard::assert_marked(mark.as_ref(), endpoint, holds)?;
+        Mark::assert_allows(mark.as_ref(), &endpoint.spot(), holds)?;
     }
     Ok(Finding::good(
         WHAT,

@@ -5,7 +5,7 @@
 //! one that is believed.
 
 use engine::address::{decode, encode};
-use engine::{Error, Kind};
+use engine::{Error, Kind, Spot};
 use mysql_async::{Opts, OptsBuilder, SslOpts};
 use std::fmt;
 use std::path::PathBuf;
@@ -115,6 +115,11 @@ impl Endpoint {
     #[must_use]
     pub fn server(&self) -> String {
         format!("{}:{}", self.host, self.port)
+    }
+
+    /// The place, for marks.
+    pub(crate) fn spot(&self) -> Spot {
+        Spot::new(self, self.url(), &self.server(), self.database())
     }
 
     /// The URL without its password, for commands that an error proposes.

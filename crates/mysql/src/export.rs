@@ -46,7 +46,7 @@ pub fn export(documents: &[Document], options: &ExportOptions) -> Result<Export,
     add("restore.sh", export_script::script(&facts)?.into_bytes());
     add("README.txt", export_script::readme(&facts).into_bytes());
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Export { streams, files, notes, restore_with: "sh {folder}/restore.sh DATABASE".to_owned() })
+    Ok(Export { streams, files, notes, restore_with: "sh {folder}/restore.sh DATABASE".to_owned(), sieves: None })
 }
 
 /// Where each stream goes, and the same by stream.

@@ -9,20 +9,12 @@ use crate::quote::{ident, name_in, next_token};
 use crate::schema::Listed;
 use crate::source::named;
 use crate::views::names_any;
-use engine::{Error, Filter, Kind, Pattern};
+use engine::{Choice, Error, Filter, Pattern};
 use std::collections::BTreeSet;
 
-/// A filter, taken apart.
+/// Which tables are meant.
 #[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    database: String,
-    include: Vec<Pattern>,
-    exclude: Vec<Pattern>,
-    exclude_data: Vec<Pattern>,
-    /// What the operator named tables with.
-    option: &'static str,
-    told: String,
-}
+pub(crate) struct Rules(Choice);
 
 impl Rules {
     /// Reads a filter for this database.
@@ -30,18 +22,7 @@ impl Rules {
     /// # Errors
     /// [`Kind::Config`] for a pattern that cannot be meant, and for schemas.
     pub fn parse(filter: &Filter, database: &str) -> Result<Self, Error> {
-        if !filter.include_schemas.is_empty() || !filter.exclude_schemas.is_empty() {
-            let what = "a database of MySQL or MariaDB has no schemas to choose from";
-            return Err(Error::new(Kind::Config, what).hint("name tables; nothing was done"));
-        }
-        Ok(Self {
-            database: database.to_owned(),
-            include: Pattern::all(&filter.include_tables, Pattern::table)?,
-            exclude: Pattern::all(&filter.exclude_tables, Pattern::table)?,
-            exclude_data: Pattern::all(&filter.exclude_table_data, Pattern::table)?,
-            option: "include-table",
-            told: filter.to_string(),
-        })
+        Ok(Self(Choice::parse(filter, database, "MySQL or MariaDB", Pattern::table)?))
     }
 
     /// The part of a backup that is to come back, and nothing else of it. Returns it with notes.
@@ -49,58 +30,32 @@ impl Rules {
     /// # Errors
     /// [`Kind::Config`] for patterns that cannot be meant, or match nothing.
     pub fn part_of(catalog: &Catalog, part: &Filter) -> Result<(Catalog, Vec<String>), Error> {
-        let rules = Self { option: "only-table", ..Self::parse(part, &catalog.database.name)? };
+        let rules = Self::parse(part, &catalog.database.name)?;
         let mut chosen = catalog.clone();
-        rules.assert_meant(&names(catalog))?;
+        rules.0.assert_meant(names(catalog).iter(), "only-table", "table")?;
         let notes = rules.apply(&mut chosen);
         Ok((chosen, notes))
     }
 
-    fn is_whole(&self) -> bool {
-        self.include.is_empty() && self.exclude.is_empty() && self.exclude_data.is_empty()
-    }
-
-    fn is_in(&self, patterns: &[Pattern], name: &str) -> bool {
-        patterns.iter().any(|pattern| pattern.is_table(&self.database, name))
-    }
-
     /// Whether a table, view or sequence is part of it.
     pub fn keeps(&self, name: &str) -> bool {
-        (self.include.is_empty() || self.is_in(&self.include, name)) && !self.is_in(&self.exclude, name)
+        self.0.keeps(name)
     }
 
     /// The tables to hold still and to read.
     pub fn read(&self, listed: &[Listed]) -> Vec<Listed> {
-        let read = |row: &&Listed| self.keeps(&row.name) && !self.is_in(&self.exclude_data, &row.name);
+        let read = |row: &&Listed| self.keeps(&row.name) && !self.0.empties(&row.name);
         listed.iter().filter(read).cloned().collect()
     }
 
     /// Fails when a pattern matches nothing, or nothing is left.
     pub fn assert_meant(&self, listed: &BTreeSet<String>) -> Result<(), Error> {
-        let all = [
-            (self.option, &self.include),
-            ("exclude-table", &self.exclude),
-            ("exclude-table-data", &self.exclude_data),
-        ];
-        for (option, patterns) in all {
-            let lost = |pattern: &&Pattern| !listed.iter().any(|name| pattern.is_table(&self.database, name));
-            if let Some(pattern) = patterns.iter().find(lost) {
-                return Err(Error::new(
-                    Kind::Config,
-                    format!("--{option} {pattern} matches no table of {}", self.database),
-                )
-                .hint("names are written as they are in the catalog, case counts; nothing was done"));
-            }
-        }
-        if !self.is_whole() && !listed.iter().any(|name| self.keeps(name)) {
-            return Err(Error::new(Kind::Config, "the filter leaves nothing").hint("nothing was done"));
-        }
-        Ok(())
+        self.0.assert_meant(listed.iter(), "include-table", "table")
     }
 
     /// Leaves out of a catalog what is not part of it. Returns what the operator should know.
     pub fn apply(&self, catalog: &mut Catalog) -> Vec<String> {
-        if self.is_whole() {
+        if self.0.is_whole() {
             return Vec::new();
         }
         let schema = catalog.database.name.clone();
@@ -108,8 +63,7 @@ impl Rules {
         let needed = sequences_of(catalog, &gone);
         gone.retain(|name| !needed.contains(name));
         // A view may call functions, which a part by inclusion has not.
-        let functions =
-            catalog.routines.iter().filter(|_| !self.include.is_empty()).map(|routine| routine.name.clone());
+        let functions = catalog.routines.iter().filter(|_| self.0.names_all()).map(|routine| routine.name.clone());
         let unseen: BTreeSet<String> = functions.collect();
         let mut blind = Vec::new();
         while let Some(view) = catalog
@@ -127,18 +81,18 @@ impl Rules {
         catalog.sequences.retain(|sequence| !gone.contains(&sequence.name));
         catalog.views.retain(|view| !gone.contains(&view.name));
         catalog.triggers.retain(|trigger| !trigger.of_table.as_ref().is_some_and(|table| gone.contains(table)));
-        if !self.include.is_empty() {
+        if self.0.names_all() {
             catalog.routines.clear();
             catalog.events.clear();
         }
         for table in &mut catalog.tables {
-            table.has_rows &= !self.is_in(&self.exclude_data, &table.name);
+            table.has_rows &= !self.0.empties(&table.name);
         }
         self.notes(catalog, &blind, &gone)
     }
 
     fn notes(&self, catalog: &Catalog, blind: &[String], gone: &BTreeSet<String>) -> Vec<String> {
-        let mut notes = vec![format!("a part of the database: {}", self.told)];
+        let mut notes = vec![self.0.note()];
         if !blind.is_empty() {
             notes.push(format!("left out: views that read from what is left out: {}", named(blind)));
         }

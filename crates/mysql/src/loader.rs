@@ -204,7 +204,7 @@ impl Loader for SegmentLoader {
         self.idle()?.run(&what, "START TRANSACTION").await
     }
 
-    async fn begin_segment(&mut self) -> Result<(), Error> {
+    async fn begin_segment(&mut self, _range: &str) -> Result<(), Error> {
         let table = self.table()?;
         let schema = self.readable.schema.clone();
         let by_file = self.by_file && !table.by_insert_only();

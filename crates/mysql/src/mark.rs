@@ -9,67 +9,36 @@ use crate::endpoint::Endpoint;
 use crate::quote::{literal, qualified};
 use crate::schema;
 use crate::source::SERVERS_OWN;
-use engine::{Error, Kind, Marked};
+use engine::{Error, Kind, Mark, Marked};
 
 /// The table's name.
 pub(crate) const TABLE: &str = "longshore_mark";
 
-/// Which environment a schema is, and where it was when somebody said so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub name: String,
-    /// Host and port as in the URL.
-    pub server: String,
-    pub database: String,
+/// The mark that a schema carries, if any.
+pub(crate) async fn read(session: &mut Session, schema: &str) -> Result<Option<Mark>, Error> {
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = '{TABLE}'",
+        literal(schema)
+    );
+    if session.one("look for a mark", &sql).await?.number(0) != Some(1) {
+        return Ok(None);
+    }
+    let sql = format!("SELECT environment, server, database_name FROM {}", qualified(schema, TABLE));
+    let rows = session.rows("read the mark", &sql).await?;
+    let [row] = rows.as_slice() else { return Ok(None) };
+    Ok(Some(Mark { name: row.text(0), server: row.text(1), database: row.text(2) }))
 }
 
-impl Mark {
-    /// A mark for the schema that the URL names.
-    pub fn new(name: &str, endpoint: &Endpoint) -> Self {
-        Self { name: name.to_owned(), server: place(endpoint), database: endpoint.database().to_owned() }
-    }
-
-    /// The mark that a schema carries, if any.
-    pub async fn read(session: &mut Session, schema: &str) -> Result<Option<Self>, Error> {
-        let sql = format!(
-            "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = '{TABLE}'",
-            literal(schema)
-        );
-        if session.one("look for a mark", &sql).await?.number(0) != Some(1) {
-            return Ok(None);
-        }
-        let sql = format!("SELECT environment, server, database_name FROM {}", qualified(schema, TABLE));
-        let rows = session.rows("read the mark", &sql).await?;
-        let [row] = rows.as_slice() else { return Ok(None) };
-        Ok(Some(Self { name: row.text(0), server: row.text(1), database: row.text(2) }))
-    }
-
-    /// Whether it says that nothing may be restored into this schema.
-    pub fn is_protected(&self) -> bool {
-        engine::is_protected_environment(&self.name)
-    }
-
-    /// Whether it was made for the server that the URL names.
-    pub fn is_of_server(&self, endpoint: &Endpoint) -> bool {
-        self.server == place(endpoint)
-    }
-
-    async fn write(&self, session: &mut Session, schema: &str) -> Result<(), Error> {
-        let table = qualified(schema, TABLE);
-        let what = format!("mark {schema}");
-        let sql = format!(
-            "CREATE TABLE IF NOT EXISTS {table} (only_one TINYINT NOT NULL PRIMARY KEY, environment VARCHAR(128) NOT NULL, \
-             server VARCHAR(255) NOT NULL, database_name VARCHAR(64) NOT NULL) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-        );
-        session.run(&what, &sql).await?;
-        let (name, server, database) = (literal(&self.name), literal(&self.server), literal(&self.database));
-        session.run(&what, &format!("REPLACE INTO {table} VALUES (1, {name}, {server}, {database})")).await
-    }
-}
-
-/// Host and port; names of hosts know no case.
-fn place(endpoint: &Endpoint) -> String {
-    endpoint.server().to_ascii_lowercase()
+async fn write(mark: &Mark, session: &mut Session, schema: &str) -> Result<(), Error> {
+    let table = qualified(schema, TABLE);
+    let what = format!("mark {schema}");
+    let sql = format!(
+        "CREATE TABLE IF NOT EXISTS {table} (only_one TINYINT NOT NULL PRIMARY KEY, environment VARCHAR(128) NOT NULL, \
+         server VARCHAR(255) NOT NULL, database_name VARCHAR(64) NOT NULL) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    );
+    session.run(&what, &sql).await?;
+    let (name, server, database) = (literal(&mark.name), literal(&mark.server), literal(&mark.database));
+    session.run(&what, &format!("REPLACE INTO {table} VALUES (1, {name}, {server}, {database})")).await
 }
 
 /// Marks the schema that the URL names as an environment, or takes its mark away when `name` is `None`.
@@ -85,17 +54,13 @@ pub async fn mark(endpoint: &Endpoint, name: Option<&str>) -> Result<Marked, Err
     }
     let mut session = connect(endpoint, Purpose::Write).await?;
     schema::database(&mut session, schema).await?;
-    let before = Mark::read(&mut session, schema).await?;
-    let now = name.map(|name| Mark::new(name, endpoint));
-    if let (Some(now), Some(before)) = (&now, before.as_ref().filter(|mark| mark.is_protected()))
-        && !now.is_protected()
-    {
-        let what = format!("{endpoint} is marked as {}, where nothing is restored into", before.name);
-        let hint = "if it is not that any more, take the mark away first: longshore mark --remove; nothing was changed";
-        return Err(Error::new(Kind::Refused, what).hint(hint));
+    let before = read(&mut session, schema).await?;
+    let now = name.map(|name| Mark::new(name, &endpoint.spot()));
+    if let Some(now) = &now {
+        now.assert_may_follow(before.as_ref(), &endpoint.spot())?;
     }
     match &now {
-        Some(mark) => mark.write(&mut session, schema).await?,
+        Some(mark) => write(mark, &mut session, schema).await?,
         None => {
             session.run("take the mark away", &format!("DROP TABLE IF EXISTS {}", qualified(schema, TABLE))).await?
         }

@@ -7,12 +7,12 @@ use crate::connection::Session;
 use crate::endpoint::Endpoint;
 use crate::filter::Rules;
 use crate::guard;
-use crate::mark::Mark;
+use crate::mark;
 use crate::preflight::There;
 use crate::quote::{ident, literal};
 use crate::schema;
 use crate::source::named;
-use engine::{Error, Kind, TargetOptions};
+use engine::{Error, Kind, Mark, TargetOptions};
 
 /// Chooses the part, after every guard. Returns it with notes.
 pub(crate) async fn choose(
@@ -27,12 +27,12 @@ pub(crate) async fn choose(
             .hint("a part is restored into a database that is there; make one, or restore everything into a new one"));
     }
     guard::assert_not_source(session, endpoint, catalog, options).await?;
-    let mark = Mark::read(session, endpoint.database()).await?;
+    let mark = mark::read(session, endpoint.database()).await?;
     if let Some(mark) = &mark {
-        guard::assert_not_protected(mark, endpoint)?;
+        mark.assert_not_protected(&endpoint.spot())?;
     }
     if let There::Full(holds) = there {
-        guard::assert_marked(mark.as_ref(), endpoint, holds)?;
+        Mark::assert_allows(mark.as_ref(), &endpoint.spot(), holds)?;
     }
     let (mut part, mut notes) = Rules::part_of(catalog, &options.part)?;
     // The schema stays what it is.

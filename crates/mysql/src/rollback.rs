@@ -6,14 +6,13 @@
 use crate::catalog::Catalog;
 use crate::connection::{Purpose, Session, connect};
 use crate::endpoint::Endpoint;
-use crate::guard;
-use crate::mark::Mark;
+use crate::mark;
 use crate::preflight;
 use crate::publish::Incoming;
 use crate::replaced::{self, Replaced};
 use crate::schema;
 use crate::swap::{Exchange, Stop};
-use engine::{Conclusion, Error, Kind};
+use engine::{Conclusion, Error, Kind, Mark};
 
 /// Gives the replaced schema its place back; `run` is for the name of the one that has it. `stop` is asked between attempts: whether to give up.
 ///
@@ -23,8 +22,8 @@ use engine::{Conclusion, Error, Kind};
 pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<Conclusion, Error> {
     let mut session = connect(endpoint, Purpose::Write).await?;
     schema::database(&mut session, endpoint.database()).await?;
-    let mark = Mark::read(&mut session, endpoint.database()).await?;
-    guard::assert_marked(mark.as_ref(), endpoint, "data")?;
+    let mark = mark::read(&mut session, endpoint.database()).await?;
+    Mark::assert_allows(mark.as_ref(), &endpoint.spot(), "data")?;
     let (back, catalog) = newest_whole(&mut session, endpoint).await?;
     let incoming = Incoming {
         catalog: &catalog,

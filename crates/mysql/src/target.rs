@@ -13,7 +13,7 @@ use crate::guard;
 use crate::indexes::LateIndexes;
 use crate::keys::{self, LateKey};
 use crate::loader::{self, SegmentLoader};
-use crate::mark::Mark;
+use crate::mark;
 use crate::missing::Missing;
 use crate::objects::{self, Place};
 use crate::owners;
@@ -29,7 +29,7 @@ use crate::swap::Exchange;
 use crate::{segments, source};
 use async_trait::async_trait;
 use engine::{
-    Build, Conclusion, Document, Error, Kind, Loader, Mode, Reader, Segment, StreamName, Target, TargetOptions,
+    Build, Conclusion, Document, Error, Kind, Loader, Mark, Mode, Reader, Segment, StreamName, Target, TargetOptions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -232,31 +232,31 @@ async fn may_swap(
     options: &TargetOptions,
 ) -> Result<bool, Error> {
     if options.mode == Some(Mode::Drill) {
-        if let Some(mark) = Mark::read(session, endpoint.database()).await? {
-            guard::assert_not_protected(&mark, endpoint)?;
+        if let Some(mark) = mark::read(session, endpoint.database()).await? {
+            mark.assert_not_protected(&endpoint.spot())?;
         }
         return Ok(false);
     }
-    let mark = Mark::read(session, endpoint.database()).await?;
+    let mark = mark::read(session, endpoint.database()).await?;
     if let Some(mark) = &mark {
-        guard::assert_not_protected(mark, endpoint)?;
+        mark.assert_not_protected(&endpoint.spot())?;
     }
     let There::Full(holds) = there else { return Ok(false) };
     if options.mode == Some(Mode::Fresh) {
         preflight::assert_free(there, endpoint)?;
     }
     guard::assert_not_source(session, endpoint, catalog, options).await?;
-    guard::assert_marked(mark.as_ref(), endpoint, holds)?;
+    Mark::assert_allows(mark.as_ref(), &endpoint.spot(), holds)?;
     Ok(true)
 }
 
 /// The marks' word on a schema that holds something, at this moment.
 async fn assert_may_still(endpoint: &Endpoint) -> Result<(), Error> {
     let mut look = connect(endpoint, Purpose::Look).await?;
-    let mark = Mark::read(&mut look, endpoint.database()).await?;
+    let mark = mark::read(&mut look, endpoint.database()).await?;
     match (preflight::look(&mut look, endpoint.database()).await?, &mark) {
-        (There::Full(holds), mark) => guard::assert_marked(mark.as_ref(), endpoint, &holds),
-        (_, Some(mark)) => guard::assert_not_protected(mark, endpoint),
+        (There::Full(holds), mark) => Mark::assert_allows(mark.as_ref(), &endpoint.spot(), &holds),
+        (_, Some(mark)) => mark.assert_not_protected(&endpoint.spot()),
         (_, None) => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use crate::scratch::{connect_maintenance, holds};
 use crate::source::{OLDEST, assert_restorable};
 use crate::tools::{self, Tool};
 use crate::unsupported;
-use engine::{Error, Filter, Finding, Kind};
+use engine::{Error, Filter, Finding, Kind, Mark};
 use std::path::Path;
 use tokio_postgres::Client;
 
@@ -227,13 +227,13 @@ async fn target_database(client: &Client, major: u32, endpoint: &Endpoint) -> Re
         return Ok(Finding::good(NAME, format!("{database} is not there: a restore makes it")));
     };
     if let Some(mark) = &live.marks.target {
-        guard::assert_not_protected(mark, endpoint)?;
+        mark.assert_not_protected(&endpoint.spot())?;
     }
     let Some(what) = holds(endpoint).await? else {
         live.assert_ours(endpoint)?;
         return Ok(Finding::good(NAME, format!("{database} is empty: a restore takes its place")));
     };
-    guard::assert_marked(&live.marks, endpoint, &what)?;
+    Mark::assert_allows(live.marks.target.as_ref(), &endpoint.spot(), &what)?;
     live.assert_ours(endpoint)?;
     let name = live.marks.target.map(|mark| mark.name).unwrap_or_default();
     Ok(Finding::good(NAME, format!("{database} is marked as {name}: a restore may take its place")))

@@ -5,7 +5,7 @@
 //! not know, by name, because one that is ignored is one that is believed.
 
 use engine::address::{decode, encode};
-use engine::{Error, Kind};
+use engine::{Error, Kind, Spot};
 use std::fmt;
 use std::path::PathBuf;
 use url::Url;
@@ -144,6 +144,11 @@ impl Endpoint {
     #[must_use]
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// The place, for marks.
+    pub(crate) fn spot(&self) -> Spot {
+        Spot::new(self, self.url(), &self.server(), self.database())
     }
 
     /// The URL without its password, for commands that an error proposes.

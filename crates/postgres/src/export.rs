@@ -110,7 +110,7 @@ impl Plan<'_> {
         files.push(ExportFile { path: "restore.sh".to_owned(), bytes: export_script::script(&restoring).into_bytes() });
         files.push(ExportFile { path: "README.txt".to_owned(), bytes: export_script::readme(&restoring).into_bytes() });
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Export { streams, files, notes, restore_with: "sh {folder}/restore.sh DATABASE".to_owned() })
+        Ok(Export { streams, files, notes, restore_with: "sh {folder}/restore.sh DATABASE".to_owned(), sieves: None })
     }
 
     /// Ids of a section's entries that can be made, in the archive's order.

@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::database::Properties;
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
-use crate::marker::{Mark, Marks};
+use crate::marker::Marks;
 use engine::{Error, Kind, TargetOptions};
 use tokio_postgres::Client;
 
@@ -122,40 +122,6 @@ pub(crate) async fn is_source_server(
         // Not readable for one of the two roles: the address is all there is.
         _ => is_source_address(endpoint, options),
     })
-}
-
-/// Fails unless the mark allows a restore into the database that the URL names; `holds` is something in it, for people.
-pub(crate) fn assert_marked(marks: &Marks, endpoint: &Endpoint, holds: &str) -> Result<(), Error> {
-    let refused = |what: String| Error::new(Kind::Refused, what);
-    let remark = |mark: &str| {
-        let url = endpoint.url();
-        format!(
-            "if this database is one that restores may change and replace: longshore mark --target '{url}' --as {mark}"
-        )
-    };
-    let Some(mark) = &marks.target else {
-        let what = format!("{endpoint} holds {holds} and is not marked as a database that may be replaced");
-        return Err(refused(what).hint(remark("staging")));
-    };
-    assert_not_protected(mark, endpoint)?;
-    if mark.database != endpoint.database() {
-        let what = format!("{endpoint} carries the mark of a database called {}: it was renamed since", mark.database);
-        return Err(refused(what).hint(remark(&mark.name)));
-    }
-    if !mark.is_of_server(endpoint) {
-        let what = format!("{endpoint} carries a mark that was made for {}, another address", mark.server);
-        return Err(refused(what).hint(remark(&mark.name)));
-    }
-    Ok(())
-}
-
-/// Fails for a database marked as production, wherever the mark was made.
-pub(crate) fn assert_not_protected(mark: &Mark, endpoint: &Endpoint) -> Result<(), Error> {
-    if !mark.is_protected() {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Refused, format!("{endpoint} is marked as {}: nothing is restored into it", mark.name))
-        .hint("restore under another name; nothing was changed"))
 }
 
 /// The identifier that a server keeps from its birth, and that physical copies share; `None` when the role may not

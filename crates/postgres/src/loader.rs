@@ -101,7 +101,7 @@ impl Loader for SegmentLoader {
         Ok(())
     }
 
-    async fn begin_segment(&mut self) -> Result<(), Error> {
+    async fn begin_segment(&mut self, _range: &str) -> Result<(), Error> {
         let current = self.current.as_ref().ok_or_else(out_of_order)?;
         let sink = self.client.copy_in(&current.sql).await.map_err(from_postgres(self.what()))?;
         self.copying = Some(Box::pin(sink));

@@ -7,9 +7,9 @@ use crate::connection::{Purpose, connect};
 use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::guard;
-use crate::marker::{Mark, Marks};
+use crate::marker::Marks;
 use crate::scratch::is_scratch;
-use engine::{Error, Kind, Marked};
+use engine::{Error, Kind, Mark, Marked};
 
 /// Marks the database that the URL names as an environment, or takes its mark away when `name` is `None`.
 ///
@@ -36,14 +36,12 @@ pub async fn mark(endpoint: &Endpoint, name: Option<&str>) -> Result<Marked, Err
         return Err(Error::new(Kind::Refused, what).hint(format!("let {owner} mark it, or a superuser")));
     }
     let (theirs, marks) = Marks::split(comment.as_deref());
-    if let (Some(name), Some(before)) = (name, marks.target.as_ref().filter(|mark| mark.is_protected()))
-        && !Mark::new(name, endpoint).is_protected()
-    {
-        let what = format!("{endpoint} is marked as {}, where nothing is restored into", before.name);
-        let hint = "if it is not that any more, take the mark away first: longshore mark --remove; nothing was changed";
-        return Err(Error::new(Kind::Refused, what).hint(hint));
+    let now = name.map(|name| Mark::new(name, &endpoint.spot()));
+    if let Some(now) = &now {
+        now.assert_may_follow(marks.target.as_ref(), &endpoint.spot())?;
     }
-    let now = Marks { target: name.map(|name| Mark::new(name, endpoint)), replaced: marks.replaced };
+    let replaceable = now.as_ref().is_some_and(|mark| !mark.is_protected());
+    let now = Marks { target: now, replaced: marks.replaced };
     let statement = now.statement(endpoint.database(), theirs.as_deref());
     client.batch_execute(&statement).await.map_err(from_postgres(format!("mark {endpoint}")))?;
     let number = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
@@ -51,7 +49,7 @@ pub async fn mark(endpoint: &Endpoint, name: Option<&str>) -> Result<Marked, Err
         database: endpoint.database().to_owned(),
         server: endpoint.server(),
         marked_as: name.map(str::to_owned),
-        replaceable: name.is_some_and(|name| !Mark::new(name, endpoint).is_protected()),
+        replaceable,
         before: marks.target.map(|mark| mark.name),
         bytes: number(1),
         tables: number(2),

@@ -5,10 +5,9 @@
 //! and that a mark binds the place: a copy, a renamed database or another server is not marked. Refuses to read a mark from
 //! anything but such a line. The comment, because an owner may write it; a setting of our own only a superuser may make.
 
-use crate::endpoint::Endpoint;
 use crate::failure::from_postgres;
 use crate::quote::{ident, literal};
-use engine::Error;
+use engine::{Error, Mark};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
@@ -23,16 +22,6 @@ pub(crate) struct Marks {
     pub replaced: Option<Replaced>,
 }
 
-/// Which environment a database is, and where it was when somebody said so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark {
-    #[serde(rename = "as")]
-    pub name: String,
-    /// Host and port as in the URL.
-    pub server: String,
-    pub database: String,
-}
-
 /// That a database was replaced: by which run, when, under which name it was known, and by which database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Replaced {
@@ -42,28 +31,6 @@ pub(crate) struct Replaced {
     pub at: String,
     /// Oid of the database that has the name since.
     pub successor: u32,
-}
-
-impl Mark {
-    /// A mark for the database that the URL names.
-    pub fn new(name: &str, endpoint: &Endpoint) -> Self {
-        Self { name: name.to_owned(), server: place(endpoint), database: endpoint.database().to_owned() }
-    }
-
-    /// Whether it says that nothing may be restored into this database.
-    pub fn is_protected(&self) -> bool {
-        engine::is_protected_environment(&self.name)
-    }
-
-    /// Whether it was made for the server that the URL names.
-    pub fn is_of_server(&self, endpoint: &Endpoint) -> bool {
-        self.server == place(endpoint)
-    }
-}
-
-/// Host and port; names of hosts know no case.
-fn place(endpoint: &Endpoint) -> String {
-    endpoint.server().to_ascii_lowercase()
 }
 
 impl Marks {
@@ -137,10 +104,11 @@ pub(crate) async fn replaced(client: &Client, target: &str) -> Result<Vec<Aside>
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::endpoint::Endpoint;
 
     fn mark(name: &str) -> Marks {
         let endpoint = Endpoint::parse("postgres://u@DB.example.org:5433/app", None).unwrap();
-        Marks { target: Some(Mark::new(name, &endpoint)), replaced: None }
+        Marks { target: Some(Mark::new(name, &endpoint.spot())), replaced: None }
     }
 
     #[test]
@@ -159,7 +127,7 @@ mod tests {
         let there = Endpoint::parse("postgres://other@db.EXAMPLE.org:5433/app", None).unwrap();
         let elsewhere = Endpoint::parse("postgres://u@db.example.org:5432/app", None).unwrap();
         let mark = mark("Prod").target.unwrap();
-        assert!(mark.is_of_server(&there) && !mark.is_of_server(&elsewhere) && mark.is_protected());
+        assert!(there.spot().is_at(&mark.server) && !elsewhere.spot().is_at(&mark.server) && mark.is_protected());
     }
 
     #[test]

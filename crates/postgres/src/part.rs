@@ -26,7 +26,9 @@ use crate::target::assert_version;
 use crate::toc::Contents;
 use crate::tools::{self, Tool};
 use async_trait::async_trait;
-use engine::{Build, Conclusion, Document, Error, Kind, Loader, Reader, Segment, StreamName, Target, TargetOptions};
+use engine::{
+    Build, Conclusion, Document, Error, Kind, Loader, Mark, Reader, Segment, StreamName, Target, TargetOptions,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -320,9 +322,9 @@ async fn assert_may(endpoint: &Endpoint, catalog: &Catalog, options: &TargetOpti
     guard::assert_not_the_servers_own(endpoint)?;
     guard::assert_not_source(&maintenance, &live, endpoint, catalog, options).await?;
     match (&live.marks.target, holds(endpoint).await?) {
-        (Some(mark), None) => guard::assert_not_protected(mark, endpoint),
+        (Some(mark), None) => mark.assert_not_protected(&endpoint.spot()),
         (None, None) => Ok(()),
-        (_, Some(what)) => guard::assert_marked(&live.marks, endpoint, &what),
+        (_, Some(what)) => Mark::assert_allows(live.marks.target.as_ref(), &endpoint.spot(), &what),
     }
 }
 

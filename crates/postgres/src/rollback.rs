@@ -12,7 +12,7 @@ use crate::pooler;
 use crate::scratch::{assert_short_enough, connect_maintenance};
 use crate::sessions::assert_nothing_prepared;
 use crate::swap::{Direction, Exchange, Stop, publications, what_stays};
-use engine::{Conclusion, Error, Kind};
+use engine::{Conclusion, Error, Kind, Mark};
 
 /// Gives the replaced database its name back; `run` is for the name of the one that had it. `stop` is asked between attempts:
 /// whether to give up.
@@ -31,7 +31,7 @@ pub async fn rollback(endpoint: &Endpoint, run: &str, stop: Stop<'_>) -> Result<
         return Err(nothing_live(endpoint, &asides));
     };
     let back = choose(asides, live.oid, endpoint)?;
-    guard::assert_marked(&live.marks, endpoint, "data")?;
+    Mark::assert_allows(live.marks.target.as_ref(), &endpoint.spot(), "data")?;
     live.assert_ours(endpoint)?;
     assert_nothing_prepared(&client, live.oid, endpoint).await?;
     assert_nothing_prepared(&client, back.oid, &endpoint.with_database(&back.name)).await?;

@@ -17,7 +17,7 @@ use crate::paths::SearchPath;
 use crate::quote::{ident, literal};
 use crate::sessions::{assert_nothing_prepared, may_not_end};
 use crate::swap::{Direction, Exchange, Exchanged, Stop, publications, what_stays};
-use engine::{Error, Kind, Mode, TargetOptions};
+use engine::{Error, Kind, Mark, Mode, TargetOptions};
 use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -359,7 +359,7 @@ async fn look(
     guard::assert_not_the_servers_own(target)?;
     let Some(what) = holds(target).await? else {
         if let Some(mark) = &live.marks.target {
-            guard::assert_not_protected(mark, target)?;
+            mark.assert_not_protected(&target.spot())?;
         }
         return Ok(There::Empty(live));
     };
@@ -367,7 +367,7 @@ async fn look(
         return Err(not_empty(target, &what));
     }
     guard::assert_not_source(client, &live, target, catalog, options).await?;
-    guard::assert_marked(&live.marks, target, &what)?;
+    Mark::assert_allows(live.marks.target.as_ref(), &target.spot(), &what)?;
     live.assert_ours(target)?;
     assert_nothing_prepared(client, live.oid, target).await?;
     let publications = publications(client, target).await?;

@@ -10,12 +10,11 @@ use crate::connection::{Purpose, connect};
 use crate::database::Properties;
 use crate::endpoint::Endpoint;
 use crate::failure::{from_postgres, map};
-use crate::guard;
 use crate::marker::{Marks, Replaced};
 use crate::quote::ident;
 use crate::scratch::{connect_maintenance, oid_of};
 use crate::sessions::{Inside, assert_nothing_prepared};
-use engine::{Error, Kind};
+use engine::{Error, Kind, Mark};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -206,7 +205,7 @@ impl Exchange {
     async fn last_step(&self, client: &Client, between: &str, aside: &str) -> Result<String, Error> {
         let name = self.target.database();
         let (theirs, mut marks) = comment_of(client, aside).await?;
-        guard::assert_marked(&marks, &self.target, "data")?;
+        Mark::assert_allows(marks.target.as_ref(), &self.target.spot(), "data")?;
         let to_name = format!("ALTER DATABASE {} RENAME TO {}", ident(between), ident(name));
         let mut sql = Vec::new();
         let here = Marks { target: marks.target.clone(), replaced: None };

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testcontainers::core::{ContainerPort, IntoContainerPort as _};
 use testcontainers::runners::AsyncRunner as _;
@@ -16,6 +16,8 @@ use crate::background;
 
 /// The label that every container of a test carries; `scripts/servers down` removes by it.
 pub(crate) const LABEL: &str = "longshore-test";
+/// How long a process may take to freeze.
+const FREEZE_LIMIT: Duration = Duration::from_secs(90);
 const OWNER_LABEL: &str = "longshore-test.owner";
 const ADVICE: &str = "run the tests with scripts/test, or run `scripts/servers up` first";
 
@@ -99,6 +101,49 @@ impl Container {
             unreachable!("the last attempt returns or panics")
         })
         .await
+    }
+
+    /// Ends its process as a crash does: SIGKILL, nothing flushed or said. Waits until it is gone.
+    pub(crate) fn kill(&self) {
+        self.told(&["kill", "--signal", "KILL"]);
+        self.told(&["wait"]);
+    }
+
+    /// Ends its process as an administrator does. Waits until it is gone, for `seconds` at most before it is killed.
+    pub(crate) fn stop(&self, seconds: u32) {
+        self.told(&["stop", "-t", &seconds.to_string()]);
+    }
+
+    /// Starts it again on its data and its port.
+    pub(crate) fn start_again(&self) {
+        self.told(&["start"]);
+    }
+
+    /// Freezes its process: connections stay open, nobody answers. By a signal: `docker pause` gives up on a busy machine
+    /// whose cgroups are of the old kind ("unable to freeze").
+    pub(crate) fn freeze(&self) {
+        self.told(&["kill", "--signal", "STOP"]);
+        // Thread by thread: one that still runs could give a last answer.
+        let began = Instant::now();
+        while !self.is_frozen() {
+            assert!(began.elapsed() < FREEZE_LIMIT, "container {} does not freeze", self.id);
+        }
+    }
+
+    /// Lets it go on after `freeze`.
+    pub(crate) fn thaw(&self) {
+        self.told(&["kill", "--signal", "CONT"]);
+    }
+
+    fn is_frozen(&self) -> bool {
+        let status = self.exec("root", &["sh", "-c", "cat /proc/1/task/*/status"]);
+        let status = status.unwrap_or_else(|error| panic!("container {}: {error}", self.id));
+        let mut states = status.lines().filter_map(|line| line.strip_prefix("State:"));
+        states.all(|state| state.trim_start().starts_with('T'))
+    }
+
+    fn told(&self, command: &[&str]) {
+        run(&[command, &[&self.id]].concat()).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Whether the container's process is running.
@@ -232,7 +277,7 @@ fn owner(pid: u32) -> String {
     format!("{}/{pid}", host.trim())
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("find a free port");
     socket.local_addr().expect("read the port").port()
 }

@@ -10,7 +10,8 @@ mod redis;
 mod standby;
 
 pub use mongo::{
-    DumpTools, MongoServer, TestMongo, mongo, own_mongo, standalone_mongo, try_connect as try_connect_mongo,
+    DumpTools, MongoServer, MongoSet, TestMongo, mongo, own_mongo, standalone_mongo, three_mongos,
+    try_connect as try_connect_mongo,
 };
 pub use mysql::{Flavour, MysqlServer, TestSchema, mysql, own_mysql, try_connect as try_connect_mysql};
 pub use objects::{ACCESS_KEY, ObjectServer, SECRET_KEY, garage, minio};

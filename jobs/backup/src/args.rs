@@ -11,7 +11,7 @@ use std::time::Duration;
 /// `LONGSHORE_LOCK_TIMEOUT_FILE`.
 #[derive(Debug, Clone, Args)]
 pub struct BackupArgs {
-    /// The database: postgres://USER@HOST:PORT/DATABASE?sslmode=…, or mysql://, mariadb://, mongodb://
+    /// The database: postgres://USER@HOST:PORT/DATABASE?sslmode=…, or mysql://, mariadb://, mongodb://; or a dump: mongodump:///FOLDER
     #[arg(long, value_name = "URL")]
     pub source: Secret,
     /// Password for the source; better given in LONGSHORE_SOURCE_PASSWORD_FILE than on the command line
@@ -68,7 +68,7 @@ pub struct BackupArgs {
     /// Leave the rows of this table and its partitions out, and keep its definition. May be repeated
     #[arg(long, value_name = "[SCHEMA.]TABLE")]
     pub exclude_table_data: Vec<String>,
-    /// Back up a server that knows no moment of all its data too (a MongoDB that is no replica set): each document is as it was when its turn came
+    /// Back up what knows no moment of all its data too (a MongoDB that is no replica set, a dump of mongodump): each document is as it was when its turn came
     #[arg(long)]
     pub allow_inexact: bool,
     /// Count every table once more in the same snapshot, and compare

@@ -144,8 +144,8 @@ async fn copy(
         filter: args.filter(),
         allow_inexact: args.allow_inexact,
     };
-    let source: Box<dyn Source> = address.open_source(&options).await?;
-    let plan = source.plan().clone();
+    let mut source: Box<dyn Source> = address.open_source(&options).await?;
+    let mut plan = source.plan().clone();
     let units = plan::units(&plan.segments);
     let estimated = plan.segments.iter().map(|segment| segment.estimated_bytes).sum();
     tracing::debug!(
@@ -160,7 +160,13 @@ async fn copy(
     kit.progress.stage("read rows");
     kit.progress.set_total(estimated, 0);
     let pace = Pace { rate: run.rate.clone(), progress: kit.progress.clone() };
-    let stored = workers::run(source.as_ref(), session, &plan, units, usize::from(args.workers), &pace).await?;
+    let workers = usize::from(args.workers);
+    let mut stored = workers::run(source.as_ref(), session, &plan, units, workers, &pace).await?;
+    let rest = source.rest().await?;
+    if !rest.is_empty() {
+        stored.extend(workers::run(source.as_ref(), session, &plan, plan::units(&rest), workers, &pace).await?);
+        plan.segments.extend(rest);
+    }
     assert_complete(&plan, &stored)?;
     kit.progress.stage("confirm the dump");
     let mut about = source.about().clone();

@@ -77,7 +77,7 @@ struct Shared {
     changed: Notify,
 }
 
-/// Loads all units over up to `workers` connections, and builds what can be built of each table once it is loaded.
+/// Loads all units over up to `workers` connections, and builds what can be built of each table once it is loaded. Returns by stream what was not loaded because later segments stand for it.
 pub(crate) async fn run(
     target: &dyn Target,
     repository: &Repository,
@@ -85,15 +85,22 @@ pub(crate) async fn run(
     units: Vec<Unit>,
     workers: usize,
     progress: &Progress,
-) -> Result<(), Failure> {
-    let chunks = || Chunks { repository: repository.clone(), backup: backup.to_owned(), progress: progress.clone() };
+) -> Result<BTreeMap<StreamName, Digest>, Failure> {
+    let superseded = Superseded::default();
+    let chunks = || Chunks {
+        repository: repository.clone(),
+        backup: backup.to_owned(),
+        progress: progress.clone(),
+        superseded: Arc::clone(&superseded),
+    };
     let units = load_first(target, units, &chunks()).await?;
     let last = target.last();
     let (last, units): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| last.contains(&unit.stream));
     for units in [units, last].into_iter().filter(|units| !units.is_empty()) {
         load_and_build(target, units, workers, &chunks).await?;
     }
-    Ok(())
+    let superseded = superseded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(superseded)
 }
 
 /// Loads units over up to `workers` connections, whoever comes first, and builds what can be built of their tables.
@@ -136,7 +143,10 @@ struct Chunks {
     repository: Repository,
     backup: String,
     progress: Progress,
+    superseded: Superseded,
 }
+
+type Superseded = Arc<Mutex<BTreeMap<StreamName, Digest>>>;
 
 async fn work(mut loader: Box<dyn Loader>, shared: Arc<Shared>, chunks: Chunks) -> Result<(), Failure> {
     let schedule = || shared.schedule.lock().unwrap_or_else(PoisonError::into_inner);
@@ -184,7 +194,7 @@ async fn load_segment(
     if expected == 0 && refs.is_empty() {
         return Ok(());
     }
-    loader.begin_segment().await?;
+    loader.begin_segment(&segment.range).await?;
     let read = |chunk: ChunkRef| async move { chunks.repository.read_chunk(&chunk, &chunks.backup).await };
     let mut coming = std::pin::pin!(stream::iter(refs.to_vec()).map(read).buffered(READ_AHEAD));
     while let Some(bytes) = coming.try_next().await? {
@@ -194,7 +204,12 @@ async fn load_segment(
     }
     let rows = loader.end_segment().await?;
     chunks.progress.add(rows, 0);
-    if rows == expected {
+    let superseded = loader.superseded();
+    if superseded.rows > 0 {
+        let mut all = chunks.superseded.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(StreamName::new(&segment.stream)).or_default().merge(superseded);
+    }
+    if rows + superseded.rows == expected {
         return Ok(());
     }
     let what = format!(

@@ -79,7 +79,7 @@ impl Road<'_> {
         kit.progress.stage("load rows, build indexes");
         kit.progress.set_total(backup.manifest.header.totals.bytes, backup.manifest.header.totals.rows);
         let units = load::units(&backup.lists, self.loaders);
-        load::run(target, repository, &backup.name, units, self.loaders, &kit.progress).await?;
+        let superseded = load::run(target, repository, &backup.name, units, self.loaders, &kit.progress).await?;
         seconds.load = watch.lap();
         kit.progress.stage("add constraints, gather statistics");
         target.complete().await?;
@@ -88,7 +88,8 @@ impl Road<'_> {
             Proof::Counts => "count rows",
             Proof::Content => "read everything back and compare",
         });
-        let verdicts = proof::prove(target, &backup.lists, self.proof, self.loaders, &kit.progress).await?;
+        let verdicts =
+            proof::prove(target, (&backup.lists, &superseded), self.proof, self.loaders, &kit.progress).await?;
         seconds.prove = watch.lap();
         Ok(Proven { verdicts, notes, seconds })
     }

@@ -6,13 +6,15 @@
 //! made it.
 
 mod database;
+mod set;
 mod tools;
 
 pub use database::{TestMongo, try_connect};
+pub use set::{MongoSet, three_mongos};
 pub use tools::DumpTools;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
@@ -20,7 +22,7 @@ use testcontainers::{ContainerRequest, GenericImage, ImageExt as _};
 use tokio::sync::OnceCell;
 
 use crate::background;
-use crate::docker::{self, Container, Images};
+use crate::docker::{Container, Images};
 
 /// Only characters that mean nothing in a URL, so that it is the same there and elsewhere.
 const PASSWORD: &str = "longshore-test-password";
@@ -160,41 +162,28 @@ impl MongoServer {
 
     /// Ends the server as a crash does: SIGKILL, nothing flushed or said. Waits until it is gone.
     pub fn kill(&self) {
-        self.docker(&["kill", "--signal", "KILL"]);
-        self.docker(&["wait"]);
+        self.container.kill();
     }
 
     /// Ends the server as an administrator does: connections are closed, data is flushed. Waits until it is gone.
     pub fn stop(&self) {
-        self.docker(&["stop", "-t", "30"]);
+        self.container.stop(30);
     }
 
     /// Starts it again on its data and its port after `kill` or `stop`, and waits until it takes writes.
     pub async fn start(&self) {
-        self.docker(&["start"]);
+        self.container.start_again();
         self.wait_until_ready().await;
     }
 
-    /// Freezes the server: connections stay open, nobody answers. By a signal, as with MariaDB and MySQL.
+    /// Freezes the server: connections stay open, nobody answers.
     pub fn pause(&self) {
-        self.docker(&["kill", "--signal", "STOP"]);
-        // Thread by thread: one that still runs could give a last answer.
-        let began = Instant::now();
-        while !self.is_frozen() {
-            assert!(began.elapsed() < START_LIMIT, "MongoDB does not freeze");
-        }
-    }
-
-    fn is_frozen(&self) -> bool {
-        let status = self.exec_as_root(&["sh", "-c", "cat /proc/1/task/*/status"]);
-        let status = status.unwrap_or_else(|error| panic!("MongoDB: {error}"));
-        let mut states = status.lines().filter_map(|line| line.strip_prefix("State:"));
-        states.all(|state| state.trim_start().starts_with('T'))
+        self.container.freeze();
     }
 
     /// Lets it go on after `pause`.
     pub fn unpause(&self) {
-        self.docker(&["kill", "--signal", "CONT"]);
+        self.container.thaw();
     }
 
     /// Runs a command inside the container as root and gives its standard output: the server's file system, and no
@@ -204,11 +193,6 @@ impl MongoServer {
     /// The command's standard error.
     pub fn exec_as_root(&self, command: &[&str]) -> Result<String, String> {
         self.container.exec("root", command)
-    }
-
-    fn docker(&self, command: &[&str]) {
-        let arguments = [command, &[&self.container_id]].concat();
-        docker::run(&arguments).unwrap_or_else(|error| panic!("MongoDB: {error}"));
     }
 
     /// The official image's entry point would make a user by its own client; it is not asked.

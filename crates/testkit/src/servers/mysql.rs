@@ -11,7 +11,7 @@ pub use schema::{TestSchema, try_connect};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
@@ -194,42 +194,28 @@ impl MysqlServer {
 
     /// Ends the server as a crash does: SIGKILL, nothing flushed or said. Waits until it is gone.
     pub fn kill(&self) {
-        self.docker(&["kill", "--signal", "KILL"]);
-        self.docker(&["wait"]);
+        self.container.kill();
     }
 
     /// Ends the server as an administrator does: sessions are closed, data is flushed. Waits until it is gone.
     pub fn stop(&self) {
-        self.docker(&["stop", "-t", "30"]);
+        self.container.stop(30);
     }
 
     /// Starts it again on its data and its port after `kill` or `stop`, and waits until it answers.
     pub async fn start(&self) {
-        self.docker(&["start"]);
+        self.container.start_again();
         self.wait_until_ready().await;
     }
 
-    /// Freezes the server: connections stay open, nobody answers. By a signal: `docker pause` gives up on a busy machine
-    /// whose cgroups are of the old kind ("unable to freeze").
+    /// Freezes the server: connections stay open, nobody answers.
     pub fn pause(&self) {
-        self.docker(&["kill", "--signal", "STOP"]);
-        // Thread by thread: one that still runs could give a last answer.
-        let began = Instant::now();
-        while !self.is_frozen() {
-            assert!(began.elapsed() < START_LIMIT, "{} does not freeze", self.flavour);
-        }
-    }
-
-    fn is_frozen(&self) -> bool {
-        let status = self.exec_as_root(&["sh", "-c", "cat /proc/1/task/*/status"]);
-        let status = status.unwrap_or_else(|error| panic!("{}: {error}", self.flavour));
-        let mut states = status.lines().filter_map(|line| line.strip_prefix("State:"));
-        states.all(|state| state.trim_start().starts_with('T'))
+        self.container.freeze();
     }
 
     /// Lets it go on after `pause`.
     pub fn unpause(&self) {
-        self.docker(&["kill", "--signal", "CONT"]);
+        self.container.thaw();
     }
 
     /// Runs a command inside the container as the user `mysql` and gives its standard output: the server's file system
@@ -261,11 +247,6 @@ impl MysqlServer {
         let volume = format!("{}:/export:ro", folder.display());
         let options = ["run", "--rm", "--network", &network, "--volume", &volume, "--entrypoint", "sh", &image];
         docker::run(&[&options, arguments].concat())
-    }
-
-    fn docker(&self, command: &[&str]) {
-        let arguments = [command, &[&self.container_id]].concat();
-        docker::run(&arguments).unwrap_or_else(|error| panic!("{}: {error}", self.flavour));
     }
 
     /// A server that makes its data directory has no TCP port: the first answer is the real server's.

@@ -7,7 +7,7 @@ use testcontainers::{ContainerRequest, GenericImage, ImageExt as _};
 use tokio::sync::OnceCell;
 
 use super::unique_name;
-use crate::docker::{self, Container, Images};
+use crate::docker::{Container, Images};
 use crate::{background, sql};
 
 /// The major versions that have an image.
@@ -120,18 +120,17 @@ impl PostgresServer {
 
     /// Ends the server as a crash does: SIGKILL, nothing flushed or said. Waits until it is gone.
     pub fn kill(&self) {
-        docker::run(&["kill", "--signal", "KILL", &self.container_id]).unwrap_or_else(|error| panic!("{error}"));
-        docker::run(&["wait", &self.container_id]).unwrap_or_else(|error| panic!("{error}"));
+        self.container.kill();
     }
 
     /// Ends the server as an administrator does: fast shutdown, sessions told. Waits until it is gone.
     pub fn stop(&self) {
-        docker::run(&["stop", "-t", "20", &self.container_id]).unwrap_or_else(|error| panic!("{error}"));
+        self.container.stop(20);
     }
 
     /// Starts it again on its data and its port after `kill` or `stop`, and waits until it answers.
     pub async fn start(&self) {
-        docker::run(&["start", &self.container_id]).unwrap_or_else(|error| panic!("{error}"));
+        self.container.start_again();
         self.wait_until_ready().await;
     }
 

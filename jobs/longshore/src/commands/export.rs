@@ -102,16 +102,17 @@ async fn write(
     let totals = &backup.manifest.header.totals;
     kit.progress.set_total(totals.bytes, totals.rows);
     let rows = write_rows(kit, &repository, &backup, folder, &export, usize::from(args.workers)).await?;
-    let index = index(&export, &options, &rows);
+    let index = index(&export, &rows);
+    let written: u64 = rows.iter().map(|(_, digest)| digest.rows).sum();
     sums.insert("tables.tsv".to_owned(), folder.put("tables.tsv", index.as_bytes())?);
-    sums.extend(export.streams.iter().map(|stream| stream.path.clone()).zip(rows));
+    sums.extend(export.streams.iter().map(|stream| stream.path.clone()).zip(rows.into_iter().map(|(file, _)| file)));
     let lines: String = sums.iter().map(|(path, file)| format!("{}  {path}\n", file.sha256)).collect();
     folder.put("SHA256SUMS", lines.as_bytes())?;
     Ok(Report {
         backup: backup.name.clone(),
         folder: folder.target().to_owned(),
         tables: export.streams.len(),
-        rows: totals.rows,
+        rows: written,
         bytes: sums.values().map(|file| file.bytes).sum(),
         files: sums.len() + 1,
         seconds: 0.0,
@@ -146,17 +147,16 @@ async fn write_rows(
     folder: &Folder,
     export: &Export,
     workers: usize,
-) -> Result<Vec<Written>, Failure> {
-    let rows = Rows { repository, backup, folder, progress: &kit.progress };
+) -> Result<Vec<(Written, Digest)>, Failure> {
+    let rows = Rows { repository, backup, folder, progress: &kit.progress, sieves: export.sieves.as_deref() };
     rows.write(&export.streams, workers).await
 }
 
 /// Which file holds which stream.
-fn index(export: &Export, options: &ExportOptions, written: &[Written]) -> String {
+fn index(export: &Export, written: &[(Written, Digest)]) -> String {
     let plain = |name: &str| name.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
     let mut lines = "file\ttable\trows\tbytes\tdigest\n".to_owned();
-    for (stream, file) in export.streams.iter().zip(written) {
-        let digest = options.streams.get(&stream.name).copied().unwrap_or_default();
+    for (stream, (file, digest)) in export.streams.iter().zip(written) {
         let (path, name) = (&stream.path, plain(stream.name.as_str()));
         lines.push_str(&format!("{path}\t{name}\t{}\t{}\t{:032x}\n", digest.rows, file.bytes, digest.sum));
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use databases::Address;
 use engine::Marked;
 use jobkit::format::{bytes, counted};
-use jobkit::{Failure, Kit, Secret};
+use jobkit::{Exit, Failure, Kit, Secret};
 
 /// Longest name of an environment, in bytes.
 const LONGEST: usize = 40;
@@ -22,7 +22,7 @@ pub struct MarkArgs {
     #[arg(long, value_name = "PASSWORD")]
     target_password: Option<Secret>,
     /// Which environment it is, such as staging; production, live, and names with a word that begins with prod, are never restored into
-    #[arg(long = "as", value_name = "NAME", value_parser = environment, required_unless_present = "remove")]
+    #[arg(long = "as", value_name = "NAME", value_parser = environment)]
     name: Option<String>,
     /// Take the mark away: nothing is restored into the database any more
     #[arg(long, conflicts_with = "name")]
@@ -37,10 +37,16 @@ fn environment(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Not clap's to say: to it a variable is a default, which makes nothing present.
+fn unnamed() -> Failure {
+    Failure::new(Exit::Usage, "which environment the database is was not said")
+        .hint("give it with --as NAME or LONGSHORE_AS, such as staging; --remove takes a mark away")
+}
+
 /// Writes the mark and says what was marked.
 pub async fn run(args: MarkArgs, kit: Kit) -> Result<(), Failure> {
     let address = Address::parse(args.target.expose(), args.target_password.as_ref().map(Secret::expose))?;
-    let name = if args.remove { None } else { args.name.as_deref() };
+    let name = if args.remove { None } else { Some(args.name.as_deref().ok_or_else(unnamed)?) };
     let marked = address.mark(name).await?;
     kit.progress.finish();
     kit.printer.print(&marked, text)

@@ -1,11 +1,11 @@
 //! The rows of an export: chunks from the repository into one file per stream.
 //!
 //! Owns reading, proving and writing them, several streams at a time. Promises that a file holds the stream's chunks in their order,
-//! byte for byte, that rows and digest of each segment are what the backup recorded, and bounded memory: a few chunks per
+//! byte for byte save for rows that a later segment has once more, that rows and digest of each segment are what the backup recorded, and bounded memory: a few chunks per
 //! stream at work, and no row.
 
 use super::folder::{Folder, Writing, Written};
-use engine::{ExportedStream, RowCutter, RowEnd};
+use engine::{Digest, ExportedStream, RowCutter, RowEnd, Sieves, StreamName};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jobkit::{Exit, Failure, Progress};
 use repository::{ChunkRef, Repository, SegmentRecord};
@@ -21,13 +21,18 @@ pub(super) struct Rows<'a> {
     pub backup: &'a Backup,
     pub folder: &'a Folder,
     pub progress: &'a Progress,
+    pub sieves: Option<&'a dyn Sieves>,
 }
 
 type Segments<'a> = Vec<(&'a SegmentRecord, &'a [ChunkRef])>;
 
 impl Rows<'_> {
-    /// Writes all streams, so many at a time; what each file has become, in the order given.
-    pub(super) async fn write(&self, streams: &[ExportedStream], workers: usize) -> Result<Vec<Written>, Failure> {
+    /// Writes all streams, so many at a time; what each file has become, and the rows in it, in the order given.
+    pub(super) async fn write(
+        &self,
+        streams: &[ExportedStream],
+        workers: usize,
+    ) -> Result<Vec<(Written, Digest)>, Failure> {
         let mut segments = self.segments();
         let each: Vec<(&ExportedStream, Segments<'_>)> =
             streams.iter().map(|one| (one, segments.remove(one.name.as_str()).unwrap_or_default())).collect();
@@ -47,12 +52,14 @@ impl Rows<'_> {
         segments
     }
 
-    async fn write_one(&self, one: &ExportedStream, segments: Segments<'_>) -> Result<Written, Failure> {
-        let mut writing = self.folder.create(&one.path)?;
+    async fn write_one(&self, one: &ExportedStream, segments: Segments<'_>) -> Result<(Written, Digest), Failure> {
+        let (mut writing, mut rows) = (self.folder.create(&one.path)?, Digest::default());
         for (segment, refs) in segments {
-            writing = self.write_segment(writing, one.end, segment, refs).await?;
+            let (after, written) = self.write_segment(writing, one.end, segment, refs).await?;
+            rows.merge(written);
+            writing = after;
         }
-        blocking(move || writing.end()).await
+        Ok((blocking(move || writing.end()).await?, rows))
     }
 
     async fn write_segment(
@@ -61,26 +68,32 @@ impl Rows<'_> {
         end: RowEnd,
         segment: &SegmentRecord,
         refs: &[ChunkRef],
-    ) -> Result<Writing, Failure> {
+    ) -> Result<(Writing, Digest), Failure> {
         let mut rows = RowCutter::new(end);
+        let stream = StreamName::new(&segment.stream);
+        let mut sieve = self.sieves.map(|sieves| sieves.of(&stream, &segment.range)).transpose()?.flatten();
         let read = |chunk: ChunkRef| async move { self.repository.read_chunk(&chunk, &self.backup.name).await };
         let mut coming = std::pin::pin!(stream::iter(refs.to_vec()).map(read).buffered(READ_AHEAD));
         while let Some(bytes) = coming.try_next().await? {
             let len = bytes.len() as u64;
             // Hashing and writing megabytes takes milliseconds: not on a thread that serves connections.
-            (writing, rows) = blocking(move || {
+            (writing, rows, sieve) = blocking(move || {
                 rows.take(&bytes);
-                writing.write(&bytes)?;
-                Ok((writing, rows))
+                match sieve.as_mut() {
+                    Some(sieve) => writing.write(&sieve.take(&bytes)?)?,
+                    None => writing.write(&bytes)?,
+                }
+                Ok((writing, rows, sieve))
             })
             .await?;
             self.progress.add(0, len);
         }
+        let left_out = sieve.as_mut().map(|sieve| sieve.end()).transpose()?.unwrap_or_default();
         let recorded = restore::digest_of(segment)?;
         match rows.end() {
             Some(found) if found == recorded => {
                 self.progress.add(found.rows, 0);
-                Ok(writing)
+                Ok((writing, found.without(left_out)))
             }
             found => {
                 let found = found.map_or_else(|| "a row without an end".to_owned(), |it| it.to_string());

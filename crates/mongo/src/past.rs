@@ -1,0 +1,126 @@
+//! The past: what a server still knows of the moment at which a backup began.
+//!
+//! Owns the question whether it knows it long enough, and what is done when it does not: from then on everything is read as a majority has it, and the oplog says which documents have changed since the moment. Promises
+//! that what is read so, is no older than the moment; and that the time at which all of it is read once more is later than anything that was read. Refuses to
+//! rely on a past whose end is near.
+
+use crate::changed::{Changed, Id};
+use crate::connection::{Session, at};
+use crate::moment;
+use crate::oplog::Tail;
+use engine::{Error, Kind, StreamName};
+use mongodb::bson::{Bson, Timestamp, doc};
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// How long servers keep the past that nobody has told otherwise, in seconds (<https://www.mongodb.com/docs/manual/reference/parameters/>).
+const DEFAULT_KEPT: i32 = 300;
+/// What a slow server reads in a second: a segment that has begun must come to its end.
+const SLOW_BYTES: u64 = 8 << 20;
+
+/// How long the past is kept, if the server says so.
+///
+/// # Errors
+/// [`Kind::Refused`] when that is not for this user to know.
+pub(crate) async fn kept(session: &Session) -> Result<Duration, Error> {
+    const PARAMETER: &str = "minSnapshotHistoryWindowInSeconds";
+    let reply = session.run("read how long the past is kept", "admin", doc! {"getParameter": 1, PARAMETER: 1}).await?;
+    let seconds = reply.get_i32(PARAMETER).unwrap_or(DEFAULT_KEPT);
+    Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
+}
+
+/// The past of a source.
+#[derive(Debug)]
+pub(crate) struct Past {
+    database: String,
+    /// What is looked for in the oplog.
+    streams: BTreeSet<String>,
+    moment: Timestamp,
+    begun: Instant,
+    kept: Duration,
+    /// Who reads the oplog, from when the past was over.
+    tail: Mutex<Option<Tail>>,
+    again: OnceLock<Again>,
+}
+
+/// What is read once more, and when.
+#[derive(Debug)]
+pub(crate) struct Again {
+    pub time: Timestamp,
+    pub changed: Arc<Changed>,
+}
+
+impl Past {
+    /// Of a moment that has just been chosen.
+    pub async fn of(session: &Session, database: &str, streams: BTreeSet<String>, moment: Timestamp) -> Self {
+        let begun = Instant::now();
+        let kept = kept(session).await.unwrap_or(Duration::from_secs(300));
+        let (tail, again) = (Mutex::new(None), OnceLock::new());
+        Self { database: database.to_owned(), streams, moment, begun, kept, tail, again }
+    }
+
+    /// A read concern for a segment of about so many bytes that is to be read now.
+    ///
+    /// # Errors
+    /// Whatever stands in the way of reading the oplog.
+    pub async fn concern(&self, session: &Session, bytes: u64) -> Result<Bson, Error> {
+        let mut tail = self.tail.lock().await;
+        if tail.is_none() {
+            let takes = Duration::from_secs(bytes / SLOW_BYTES);
+            if self.begun.elapsed() + takes < self.kept / 2 {
+                return Ok(at(Some(self.moment)));
+            }
+            *tail = Some(self.end(session));
+        }
+        if let Some(ended) = tail.take_if(|tail| tail.has_ended()) {
+            return Err(ended.error().await);
+        }
+        Ok(Bson::Document(doc! {"level": "majority", "afterClusterTime": self.moment}))
+    }
+
+    fn end(&self, session: &Session) -> Tail {
+        tracing::warn!(
+            seconds = self.begun.elapsed().as_secs(),
+            kept_seconds = self.kept.as_secs(),
+            "the backup takes longer than the server keeps its past: the oplog is read for what changes, and that is read once more in the end"
+        );
+        Tail::begin(session, &self.database, self.streams.clone(), self.moment)
+    }
+
+    /// Says that the server has forgotten the moment, sooner than it had told.
+    pub async fn is_forgotten(&self, session: &Session) {
+        let mut tail = self.tail.lock().await;
+        if tail.is_none() {
+            *tail = Some(self.end(session));
+        }
+    }
+
+    /// Ends the reading of the oplog, at a time later than everything that was read; nothing when the past has sufficed.
+    ///
+    /// # Errors
+    /// [`Kind::Changed`] when the oplog does not reach back, or too much changed.
+    pub async fn settle(&self, session: &Session) -> Result<Option<&Again>, Error> {
+        let Some(tail) = self.tail.lock().await.take() else { return Ok(None) };
+        // Every answer brings the newest time that was in any answer of any member before.
+        let reply = session.run("ask for the time", "admin", doc! {"ping": 1}).await?;
+        let newest = reply.get_document("$clusterTime").and_then(|time| time.get_timestamp("clusterTime"));
+        let untold = |_| Error::new(Kind::Unsupported, "the server does not say what time of the cluster it is");
+        let time = moment::take(session, Some(newest.map_err(untold)?), false).await?.ok_or_else(moment::by_itself)?;
+        let changed = Arc::new(tail.until(time).await?);
+        Ok(Some(self.again.get_or_init(|| Again { time, changed })))
+    }
+
+    /// What is read once more, when that is settled.
+    pub fn again(&self) -> Option<&Again> {
+        self.again.get()
+    }
+}
+
+impl Again {
+    /// Identifiers of a stream, and the time to read them at.
+    pub fn of(&self, stream: &StreamName) -> (Option<&BTreeSet<Id>>, Bson) {
+        (self.changed.of(stream).map(AsRef::as_ref), at(Some(self.time)))
+    }
+}
