@@ -3,6 +3,7 @@
 mod corruption;
 mod directory;
 mod drill;
+mod elections;
 mod export;
 mod kill;
 mod limits;

@@ -43,7 +43,7 @@ async fn a_mark_holds_for_one_address_and_one_name() {
     staging.outside(&format!("alter database {name} rename to {renamed}")).await;
     let outcome = staging.restore_by(&staging.live.server.url(&renamed)).run().await;
     staging.outside(&format!("alter database {renamed} rename to {name}")).await;
-    assert_failed(outcome, 77, "renamed since");
+    assert_failed(outcome, 77, "renamed since, or copied");
     staging.assert_untouched().await;
 }
 
@@ -59,6 +59,17 @@ async fn what_is_marked_as_production_is_never_restored_into() {
         staging.live.exec("drop table state").await;
         assert_failed(staging.restore().run().await, 77, "nothing is restored");
     }
+}
+
+/// What a mark says may come by a variable, as everything else; without it there is none, and nothing is marked.
+#[tokio::test]
+async fn a_mark_may_be_named_by_a_variable() {
+    let staging = Staging::unmarked(postgres(15).await).await;
+    let bare = || testkit::Job::new(["mark"]).env("LONGSHORE_TARGET", staging.live.url());
+    assert_failed(bare().run().await, 64, "--as NAME or LONGSHORE_AS");
+    refused(&staging, staging.restore(), 77, "not marked").await;
+    bare().env("LONGSHORE_AS", "staging").run().await.success();
+    staging.restore().run().await.success();
 }
 
 /// Marked while the copy was being loaded: looked at again under the lock.

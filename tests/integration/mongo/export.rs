@@ -13,7 +13,7 @@ use testkit::mongo::{fixture, make};
 use testkit::servers::{DumpTools, TestMongo, mongo, own_mongo};
 
 /// The export of a backup of a database, whole.
-async fn exported(db: &TestMongo, place: &Place) -> (PathBuf, serde_json::Value) {
+pub async fn exported(db: &TestMongo, place: &Place) -> (PathBuf, serde_json::Value) {
     place.backup(&db.url()).run().await.success();
     let folder = place.folder.path().join("exported");
     let report = export(place, &folder).run().await.success().json();
@@ -22,7 +22,7 @@ async fn exported(db: &TestMongo, place: &Place) -> (PathBuf, serde_json::Value)
 }
 
 /// The database's own folder in an export.
-fn within(folder: &Path, db: &TestMongo) -> PathBuf {
+pub fn within(folder: &Path, db: &TestMongo) -> PathBuf {
     folder.join("dump").join(db.name())
 }
 

@@ -90,10 +90,11 @@ async fn what_is_not_done_yet_is_refused() {
     let db = server.database().await;
     db.run(doc! {"insert": "t", "documents": [{"_id": 1}]}).await;
     let place = Place::new().await;
-    let globals = place.backup(&db.url()).env("LONGSHORE_GLOBALS", "true");
-    assert_failed(globals.run().await, 78, "not for MongoDB");
-    place.assert_no_manifest();
+    place.backup(&db.url()).run().await.success();
+    let restore = place.restore(&Back::of(&db).url).env("LONGSHORE_ROLE", "somebody");
+    assert_failed(restore.run().await, 78, "not for MongoDB");
     assert_eq!(collections(&db, db.name()).await, ["t"]);
+    assert!(!server.has_database(&Back::of(&db).name).await);
 }
 
 /// A backup of one kind of server is not put into another.

@@ -2,11 +2,14 @@
 //!
 //! Owns what these tests share: names for restores, a large collection, and what is left of a restore.
 
+mod accounts;
 mod dump;
 mod export;
+mod import;
 mod kinds;
 mod large;
 mod parts;
+mod past;
 pub mod road;
 mod snapshot;
 mod swap;

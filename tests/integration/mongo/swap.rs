@@ -23,6 +23,20 @@ async fn version(db: &TestMongo, number: i32, only: &str) {
     db.run(doc! {"create": "seen", "viewOn": "orders", "pipeline": [{"$match": {"version": number}}]}).await;
 }
 
+/// A source of the second version, backed up.
+async fn prepared() -> (Place, TestMongo) {
+    let server = mongo().await;
+    let source = server.database().await;
+    version(&source, 2, "new").await;
+    let place = Place::new().await;
+    place.backup(&source.url()).run().await.success();
+    (place, source)
+}
+
+fn rollback(place: &Place, url: &str) -> testkit::Job {
+    place.job(["rollback"]).env("LONGSHORE_TARGET", url)
+}
+
 /// Everything that users see.
 async fn seen(db: &TestMongo) -> BTreeMap<String, String> {
     all(db, db.name()).await
@@ -31,19 +45,16 @@ async fn seen(db: &TestMongo) -> BTreeMap<String, String> {
 /// G5: a restore takes the place, a rollback gives it back, and another brings the restored data back.
 #[tokio::test]
 async fn a_place_is_taken_and_given_back() {
-    let server = mongo().await;
-    let (source, staging) = (server.database().await, server.database().await);
-    version(&source, 2, "new").await;
+    let (place, source) = prepared().await;
+    let staging = mongo().await.database().await;
     version(&staging, 1, "old").await;
-    let place = Place::new().await;
-    place.backup(&source.url()).run().await.success();
     marked(&place, &staging.url()).await;
     let (wanted, before) = (seen(&source).await, seen(&staging).await);
 
     let restored = place.restore(&staging.url()).run().await.success();
     assert!(restored.stdout.contains("exchanged by two renames"), "{}", restored.report());
     assert_same(&wanted, &seen(&staging).await);
-    let back = || place.job(["rollback"]).env("LONGSHORE_TARGET", staging.url());
+    let back = || rollback(&place, &staging.url());
     back().run().await.success();
     assert_same(&before, &seen(&staging).await);
     back().run().await.success();
@@ -59,12 +70,9 @@ async fn a_place_is_taken_and_given_back() {
 /// In one step each: there is no way back, and nothing is kept.
 #[tokio::test]
 async fn a_place_is_taken_in_one_step_each() {
-    let server = mongo().await;
-    let (source, staging) = (server.database().await, server.database().await);
-    version(&source, 2, "new").await;
+    let (place, source) = prepared().await;
+    let staging = mongo().await.database().await;
     version(&staging, 1, "old").await;
-    let place = Place::new().await;
-    place.backup(&source.url()).run().await.success();
     marked(&place, &staging.url()).await;
     place.restore(&staging.url()).env("LONGSHORE_ATOMIC", "true").run().await.success();
     assert_same(&seen(&source).await, &seen(&staging).await);
@@ -137,20 +145,6 @@ async fn connections_cut_while_exchanging_leave_one_or_the_other() {
         place.0.restore(&url).run().await.success();
         assert_same(&seen(&place.1).await, &seen(&staging).await);
     }
-}
-
-/// A source of the second version, backed up.
-async fn prepared() -> (Place, TestMongo) {
-    let server = mongo().await;
-    let source = server.database().await;
-    version(&source, 2, "new").await;
-    let place = Place::new().await;
-    place.backup(&source.url()).run().await.success();
-    (place, source)
-}
-
-fn rollback(place: &Place, url: &str) -> testkit::Job {
-    place.job(["rollback"]).env("LONGSHORE_TARGET", url)
 }
 
 /// Whoever exchanged names or restored here has said nothing for long.
@@ -282,8 +276,8 @@ async fn two_runs_never_exchange_at_once() {
     let mark =
         doc! {"q": {}, "u": {"$set": {"server": format!("{}:{}", staging.server.host(), staging.server.port())}}};
     staging.run(doc! {"update": "longshore.mark", "updates": [mark]}).await;
-    assert_failed(rollback(&place, &direct).run().await, 73, "exchanges names");
-    assert_failed(place.restore(&direct).run().await, 73, "");
+    assert_failed(rollback(&place, &direct).run().await, 73, "another run exchanges names");
+    assert_failed(place.restore(&direct).run().await, 73, "another run exchanges names");
     proxy.pass();
     running.wait().await.success();
     assert_same(&seen(&source).await, &seen(&staging).await);
