@@ -49,6 +49,7 @@ fn crates_depend_only_on_the_layers_below() {
         ("databases", set(&["engine", "mongo", "mysql", "postgres"])),
         ("signals", set(&[])),
         ("jobkit", set(&["engine", "repository", "signals", "store"])),
+        ("drops", set(&[])),
         ("lease", set(&["engine", "postgres", "store"])),
         ("backup", set(&["databases", "engine", "jobkit", "repository"])),
         ("restore", set(&["databases", "engine", "jobkit", "repository"])),
