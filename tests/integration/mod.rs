@@ -17,6 +17,7 @@ mod globals;
 mod guards;
 mod layout;
 mod limits;
+mod loader;
 pub mod mongo;
 pub mod mysql;
 mod ordinary;

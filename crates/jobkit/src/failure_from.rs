@@ -1,6 +1,6 @@
 //! From the errors of the layers below to failures with exit codes.
 //!
-//! Owns the one mapping from store, repository and database errors to the exit code table. Promises that every variant
+//! Owns the one mapping from store, repository, database and lease errors to the exit code table. Promises that every variant
 //! is placed by hand: a new one does not compile until somebody has decided what it means to an operator.
 
 use crate::exit::Exit;
@@ -103,5 +103,21 @@ impl From<engine::Error> for Failure {
             Some(source) => failure.because(source),
             None => failure,
         }
+    }
+}
+
+impl From<lease::Error> for Failure {
+    fn from(error: lease::Error) -> Self {
+        use lease::Error as E;
+        let (what, hint) = (error.to_string(), error.hint());
+        let (exit, source) = match error {
+            E::Busy(_) => (Exit::Busy, None),
+            E::Unavailable { source, .. } => (Exit::Unavailable, source),
+            E::Lost(_) => (Exit::Interrupted, None),
+            E::Denied { source, .. } => (Exit::Refused, source),
+            E::Config { source, .. } => (Exit::Config, source),
+        };
+        let failure = hint.into_iter().fold(Self::new(exit, what), Self::hint);
+        source.into_iter().fold(failure, Self::because)
     }
 }

@@ -172,6 +172,6 @@ const LOCKS: &str = "pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted
      AND (classid::int8 << 32) | objid::int8 = $1";
 
 /// As much of a name as the server keeps; what it does not keep it would write as `?`.
-fn cut(name: &str) -> String {
+pub(crate) fn cut(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(MAX_NAME_BYTES).collect()
 }

@@ -9,7 +9,7 @@
 //! `ownership`, `database`, `archive`, `loader`, `scratch`, `scripts`), for parts `part` and `part_entries`; who may be replaced
 //! and how names are exchanged is in `guard`, `marker`, `swap`, `sessions` and `rollback`; restores that nobody is to use in `drill`. A backup as plain files, without any
 //! server, is `export` (and `export_sql`, `export_script`). What a job would meet is told by `doctor`, in the jobs' own checks. `advisory` locks a number
-//! for `lease`, and has nothing to do with the rest.
+//! for `lease`, `statements` are sessions for `loader`; both have nothing to do with the rest.
 
 mod advisory;
 mod archive;
@@ -59,6 +59,7 @@ mod snapshot;
 mod source;
 mod special;
 mod standby;
+mod statements;
 mod statistics;
 mod swap;
 mod tables;
@@ -75,6 +76,8 @@ pub use export::export;
 pub use globals::{GLOBALS, Globals, Membership, PasswordHash, Role, RoleSetting, Tablespace};
 pub use mark::mark;
 pub use part::PostgresPart;
+pub use quote::{ident, literal, qualified, shown};
 pub use rollback::rollback;
 pub use source::PostgresSource;
+pub use statements::{StatementCopy, StatementError, StatementSession, TextRow, examine_statements};
 pub use target::PostgresTarget;

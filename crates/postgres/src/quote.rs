@@ -4,17 +4,20 @@
 //! literal whatever comes in.
 
 /// An identifier, always quoted.
-pub(crate) fn ident(name: &str) -> String {
+#[must_use]
+pub fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A table's qualified name for SQL.
-pub(crate) fn qualified(schema: &str, name: &str) -> String {
+#[must_use]
+pub fn qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", ident(schema), ident(name))
 }
 
 /// A string literal, whatever the server's setting of `standard_conforming_strings`.
-pub(crate) fn literal(text: &str) -> String {
+#[must_use]
+pub fn literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     if doubled.contains('\\') { format!(" E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
 }
@@ -28,7 +31,8 @@ pub(crate) fn shown_name(name: &str) -> String {
 }
 
 /// A table's name for people and for stream names: quoted only where it must be.
-pub(crate) fn shown(schema: &str, name: &str) -> String {
+#[must_use]
+pub fn shown(schema: &str, name: &str) -> String {
     format!("{}.{}", shown_name(schema), shown_name(name))
 }
 

@@ -45,6 +45,8 @@ enum Command {
     Drill(restore::DrillArgs),
     /// Copy backups into a second repository, sealed for its own recipients
     Copy(copy::CopyArgs),
+    /// Load a drop of files into a table, once, all or nothing; or show what was loaded
+    Load(load::LoadArgs),
     /// Write a backup as plain files, which the database's own tools bring back
     Export(commands::export::ExportArgs),
     /// Mark a database as one that restores may replace, or as production, which they never do
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
             Command::Restore(args) => restore::run(args, kit).await,
             Command::Drill(args) => restore::drill(args, kit).await,
             Command::Copy(args) => copy::run(args, kit).await,
+            Command::Load(args) => load::run(args, kit).await,
             Command::Export(args) => commands::export::run(args, kit).await,
             Command::Mark(args) => commands::mark::run(args, kit).await,
             Command::Rollback(args) => commands::rollback::run(args, kit).await,

@@ -1,0 +1,44 @@
+//! From a URL to a target.
+//!
+//! Owns which URL means which database. Promises that an error never repeats the URL, which may hold a password.
+
+use engine::Kind;
+use lease::Job;
+use postgres::Endpoint;
+
+use crate::record::Record;
+use crate::{Error, Limits, Mode, Postgres, TableName, Target};
+
+fn postgres_at(url: &str, password: Option<&str>) -> Result<Endpoint, Error> {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    match scheme {
+        "mysql" | "mariadb" | "mongodb" | "mongodb+srv" => {
+            let what = format!("drops cannot be loaded into {scheme}:// yet");
+            Err(engine::Error::new(Kind::Unsupported, what).hint("write postgres://USER@HOST:PORT/DATABASE").into())
+        }
+        _ => Ok(Endpoint::parse(url, password)?),
+    }
+}
+
+/// A table to load into. `password` goes before one in the URL; `allow_empty` lets a drop without rows empty a table that is replaced. Talks to nobody.
+///
+/// # Errors
+/// [`Error::Target`] naming what is wrong with the URL.
+pub fn open(
+    url: &str,
+    password: Option<&str>,
+    table: TableName,
+    mode: Mode,
+    limits: Limits,
+    allow_empty: bool,
+) -> Result<Box<dyn Target>, Error> {
+    Ok(Box::new(Postgres::new(postgres_at(url, password)?, table, mode, limits).allow_empty(allow_empty)))
+}
+
+/// What the ledger of a database knows, newest first, at most so many runs.
+///
+/// # Errors
+/// [`Error::Target`], with kind `NotFound` when there is no ledger.
+pub async fn history(url: &str, password: Option<&str>, job: Option<&Job>, most: u32) -> Result<Vec<Record>, Error> {
+    Postgres::history(&postgres_at(url, password)?, job, most).await
+}

@@ -1,0 +1,318 @@
+//! The merge: the one transaction in which a drop becomes visible.
+//!
+//! Owns its statements and its commit. Promises their order (fence, ledger, rows, ledger), that every row which was read is a row that the table
+//! took, that nothing is committed after a doubt, and that a commit whose answer was lost is looked up under the fence's lock: then the transaction
+//! has ended, one way or the other. Refuses to guess.
+//!
+//! Values are cast here and not before: the one pass over all rows that a load cannot do without finds those that are wrong, too. Only then is it
+//! looked which they are (`blame`).
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use engine::Kind;
+use postgres::{StatementError, StatementSession, ident};
+
+use super::staging::{Staged, column};
+use super::{blame, ground, ledger};
+use crate::record::{Counts, Record};
+use crate::target::{Merge, Ready};
+use crate::{Error, Mode};
+
+/// How long to wait before a server that did not answer is asked again.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// Opens the transaction and does all but commit.
+pub(super) async fn merge(staged: &Staged, record: &Record, reload: bool) -> Result<Merge, Error> {
+    let session = staged.target.session(Some(staged.fence.run)).await?;
+    match attempt(&session, staged, record, reload).await {
+        Ok(Some(counts)) => {
+            let ready = Transaction { session, staged: staged.clone(), record: record.clone(), counts };
+            Ok(Merge::Open(Box::new(ready)))
+        }
+        Ok(None) => {
+            roll_back(&session).await;
+            Ok(Merge::Already)
+        }
+        Err(failed) => {
+            roll_back(&session).await;
+            Err(match failed {
+                Failed::Rows(error) => blame::explain(&session, staged, record, error).await,
+                Failed::Other(error) => error,
+            })
+        }
+    }
+}
+
+/// Why a merge did not come to its end.
+enum Failed {
+    /// The server did not take the rows.
+    Rows(StatementError),
+    Other(Error),
+}
+
+impl From<StatementError> for Failed {
+    fn from(error: StatementError) -> Failed {
+        Failed::Other(Error::Target(error.error))
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed::Other(error)
+    }
+}
+
+/// `None` when the ledger knows the drop as loaded.
+async fn attempt(
+    session: &StatementSession,
+    staged: &Staged,
+    record: &Record,
+    reload: bool,
+) -> Result<Option<Counts>, Failed> {
+    begin(session, staged).await?;
+    if !ledger::begin(session, record, reload).await? {
+        return Ok(None);
+    }
+    refuse_nulls(session, staged, record).await?;
+    refuse_clock_words(session, staged, record).await?;
+    let mut counts = record.counts;
+    if staged.target.mode == Mode::Replace {
+        counts.deleted = make_room(session, staged, record).await?;
+    }
+    if matches!(staged.target.mode, Mode::Upsert { .. }) {
+        counts.updated = present(session, staged).await.map_err(Failed::Rows)?;
+    }
+    let what = format!("load into {}", staged.table.shown);
+    let taken = session.change(&what, &insert(staged, None), &[]).await.map_err(Failed::Rows)?;
+    if taken != counts.read {
+        return Err(Failed::Other(swallowed(session, staged, taken, counts.read).await?));
+    }
+    counts.inserted = taken.saturating_sub(counts.updated);
+    // What is checked at the commit otherwise is checked now, while there is still an error to tell.
+    session.run(&what, "SET CONSTRAINTS ALL IMMEDIATE").await.map_err(|error| deferred(staged, error))?;
+    ledger::end(session, record, counts).await?;
+    Ok(Some(counts))
+}
+
+/// Begins the transaction, with the look at the fence.
+pub(super) async fn begin(session: &StatementSession, staged: &Staged) -> Result<(), Error> {
+    let (target, fence) = (&staged.target, &staged.fence);
+    let idle = target.limits.idle.as_millis().max(1);
+    let opened = format!(
+        "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; SET LOCAL idle_in_transaction_session_timeout = {idle}"
+    );
+    session.run("begin the merge", &opened).await.map_err(|error| error.error)?;
+    let locked = ground::lock(session, &fence.job, fence.epoch, fence.run).await;
+    if locked.map_err(|error| target.fence_error(&fence.job, error))? {
+        return Ok(());
+    }
+    let newer = ground::newest(session, &fence.job).await.map_err(|error| error.error)?;
+    Err(fence.superseded(crate::Target::location(target), newer))
+}
+
+pub(super) async fn roll_back(session: &StatementSession) {
+    if let Err(error) = session.run("roll the merge back", "ROLLBACK").await {
+        tracing::debug!(error = %error.error, "the session has ended, and the merge with it");
+    }
+}
+
+/// Rows whose key is null would be new each time.
+async fn refuse_nulls(session: &StatementSession, staged: &Staged, record: &Record) -> Result<(), Error> {
+    let Mode::Upsert { key } = &staged.target.mode else { return Ok(()) };
+    let columns = staged.table.columns.iter().enumerate();
+    let nullable = columns.filter(|(_, column)| key.contains(&column.name) && !column.not_null);
+    let tests: Vec<String> = nullable.map(|(at, _)| format!("{} IS NULL", column(at))).collect();
+    if tests.is_empty() {
+        return Ok(());
+    }
+    blame::refuse(session, staged, record, &tests.join(" OR "), "its key is null").await
+}
+
+/// The server takes `tomorrow` for a date, another one each day: what a file says must not depend on when it is loaded.
+async fn refuse_clock_words(session: &StatementSession, staged: &Staged, record: &Record) -> Result<(), Error> {
+    let is_of_time = |cast: &str| cast.starts_with("date") || cast.starts_with("time");
+    for (at, is) in staged.table.columns.iter().enumerate().filter(|(_, is)| is_of_time(&is.cast)) {
+        let says = format!("{} ~* '(now|today|tomorrow|yesterday)'", column(at));
+        let why = format!("{} is said by a word of the clock, not by a date or time", is.name);
+        blame::refuse(session, staged, record, &says, &why).await?;
+    }
+    Ok(())
+}
+
+/// Deletes what is there. Others read it until the commit, and write nothing meanwhile.
+pub(super) async fn make_room(session: &StatementSession, staged: &Staged, record: &Record) -> Result<u64, Error> {
+    let (table, shown) = (&staged.table.sql, &staged.table.shown);
+    if record.counts.read == 0 && !staged.target.allow_empty {
+        return Err(Error::Rows {
+            what: format!("the drop holds no rows: replacing would leave {shown} empty"),
+            rows: Vec::new(),
+            more: false,
+            advice: Some("say --allow-empty when that is meant; nothing was changed".to_owned()),
+        });
+    }
+    let what = format!("replace the rows of {shown}");
+    let lock = format!("SET CONSTRAINTS ALL DEFERRED; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
+    session.run(&what, &lock).await.map_err(|error| in_the_way(error, shown))?;
+    let deleted = session.change(&what, &format!("DELETE FROM {table}"), &[]).await;
+    Ok(deleted.map_err(|error| match error.is(&["23503"]) {
+        true => error
+            .error
+            .hint("other tables refer to rows of this one: load with --mode upsert, or make their keys DEFERRABLE"),
+        false => in_the_way(error, shown),
+    })?)
+}
+
+fn in_the_way(error: StatementError, table: &str) -> engine::Error {
+    match error.is(&["55P03"]) {
+        true => {
+            error.error.hint(format!("somebody else works on {table}; start again, or wait longer with --lock-timeout"))
+        }
+        false => error.error,
+    }
+}
+
+/// How many staged rows have their key in the table.
+async fn present(session: &StatementSession, staged: &Staged) -> Result<u64, StatementError> {
+    let Mode::Upsert { key } = &staged.target.mode else { return Ok(0) };
+    let columns = staged.table.columns.iter().enumerate().filter(|(_, column)| key.contains(&column.name));
+    let pairs: Vec<_> =
+        columns.map(|(at, is)| format!("t.{} = (s.{})::{}", ident(&is.name), column(at), is.cast)).collect();
+    let query = format!(
+        "SELECT pg_catalog.count(*)::text FROM {} s WHERE EXISTS (SELECT FROM {} t WHERE {})",
+        staged.sql,
+        staged.table.sql,
+        pairs.join(" AND ")
+    );
+    let rows = session.rows(&format!("look for keys in {}", staged.table.shown), &query, &[]).await?;
+    Ok(rows.first().and_then(|row| row[0].as_ref()).and_then(|count| count.parse().ok()).unwrap_or(0))
+}
+
+/// The statement that merges all staged rows, or those with numbers from the first up to before the second.
+pub(super) fn insert(staged: &Staged, range: Option<(u64, u64)>) -> String {
+    let columns = &staged.table.columns;
+    let names: Vec<_> = columns.iter().map(|column| ident(&column.name)).collect();
+    let values: Vec<_> =
+        columns.iter().enumerate().map(|(at, is)| format!("(s.{})::{}", column(at), is.cast)).collect();
+    let mut sql = format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {} s",
+        staged.table.sql,
+        names.join(", "),
+        values.join(", "),
+        staged.sql
+    );
+    if let Some((from, to)) = range {
+        sql.push_str(&format!(" WHERE s.n >= {from} AND s.n < {to}"));
+    }
+    if let Mode::Upsert { key } = &staged.target.mode {
+        let keys: Vec<_> = key.iter().map(|name| ident(name)).collect();
+        let others: Vec<_> =
+            columns.iter().filter(|column| !key.contains(&column.name)).map(|it| ident(&it.name)).collect();
+        // Without any other column the key is set to itself, so that the row counts.
+        let set = if others.is_empty() { &keys } else { &others };
+        let set: Vec<_> = set.iter().map(|name| format!("{name} = excluded.{name}")).collect();
+        sql.push_str(&format!(" ON CONFLICT ({}) DO UPDATE SET {}", keys.join(", "), set.join(", ")));
+    }
+    sql
+}
+
+/// Fewer or more rows than were read: something is between us and the table.
+async fn swallowed(session: &StatementSession, staged: &Staged, taken: u64, read: u64) -> Result<Error, Error> {
+    let shown = &staged.table.shown;
+    let there = ground::count(session, &staged.sql).await?;
+    if there != read {
+        let what = format!("{there} of {read} rows are left in staging: did the server crash meanwhile?");
+        return Ok(engine::Error::new(Kind::Unavailable, what).hint("nothing was loaded; start again").into());
+    }
+    Ok(Error::Rows {
+        what: format!("{shown} took {taken} of {read} rows: a trigger or rule of its own keeps others out"),
+        rows: Vec::new(),
+        more: false,
+        advice: Some(
+            "nothing was loaded; name the table where the rows are to be, or take the trigger or rule away".to_owned(),
+        ),
+    })
+}
+
+/// A constraint that waits until the end was violated.
+fn deferred(staged: &Staged, error: StatementError) -> Failed {
+    if !error.is(&["23"]) {
+        return error.into();
+    }
+    let what = format!("{} does not take the rows: {}", staged.table.shown, blame::why(&error));
+    Failed::Other(Error::rows(what, Vec::new(), false))
+}
+
+/// Everything but the commit.
+#[derive(Debug)]
+struct Transaction {
+    session: StatementSession,
+    staged: Staged,
+    record: Record,
+    counts: Counts,
+}
+
+#[async_trait]
+impl Ready for Transaction {
+    fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), Error> {
+        let Transaction { session, staged, record, .. } = *self;
+        let limit = staged.target.limits.settle;
+        let said = tokio::time::timeout(limit, session.run("commit the load", "COMMIT")).await;
+        // Whatever is still open on it ends before anybody asks what became of it.
+        drop(session);
+        match said {
+            Ok(Ok(())) => Ok(()),
+            // A refusal: the transaction is over and has changed nothing. A session that ends may have committed before.
+            Ok(Err(error)) if error.state.is_some() && !error.is(&["08", "57", "58", "XX"]) => {
+                Err(Error::Target(error.error))
+            }
+            Ok(Err(error)) => settle(&staged, &record, error.error).await,
+            Err(_) => {
+                let what = format!("commit the load: no answer within {limit:?}");
+                settle(&staged, &record, engine::Error::new(Kind::Unavailable, what)).await
+            }
+        }
+    }
+
+    async fn roll_back(self: Box<Self>) -> Result<(), Error> {
+        let rolled = self.session.run("roll the load back", "ROLLBACK").await;
+        Ok(rolled.map_err(|error| error.error)?)
+    }
+}
+
+/// Finds out what became of a commit whose answer was lost.
+async fn settle(staged: &Staged, record: &Record, lost: engine::Error) -> Result<(), Error> {
+    tracing::warn!(error = %lost, "the answer to the commit was lost; asking the ledger");
+    let begun = Instant::now();
+    loop {
+        let last = match look_up(staged, record).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                let what = format!("the load was not committed: {}", lost.what);
+                return Err(engine::Error::new(Kind::Unavailable, what)
+                    .hint("nothing was changed; start again")
+                    .into());
+            }
+            Err(error) => error,
+        };
+        if begun.elapsed() > staged.target.limits.settle {
+            let location = crate::Target::location(&staged.target);
+            return Err(Error::Unsettled { run: record.run, location, source: Box::new(last) });
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Whether the run has loaded, known for certain: the fence's lock is had when its transaction has ended.
+async fn look_up(staged: &Staged, record: &Record) -> Result<bool, engine::Error> {
+    let session = staged.target.session(Some(record.run)).await?;
+    session.run("ask the ledger", "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE").await?;
+    ground::wait(&session, &record.job).await?;
+    let loaded = ledger::has_loaded(&session, record).await?;
+    roll_back(&session).await;
+    Ok(loaded)
+}
