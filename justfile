@@ -19,3 +19,11 @@ bench *args:
 # formatting, clippy without warnings, shell scripts
 lint:
     scripts/lint
+
+# the development deployment: servers, an object store, the jobs built from this code
+deploy *args:
+    deployments/deploy.sh dev {{args}}
+
+# newest backup of a source into the development database: --access-key=… --secret-key=… (in a variable, so that no command line of ours has them)
+import-backup *$IMPORT_BACKUP_OPTIONS:
+    @scripts/import-backup
