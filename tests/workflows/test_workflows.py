@@ -1,0 +1,148 @@
+"""The workflows call the scripts that a person would, with what was typed as data, and restore nothing that was not shown.
+
+Their steps are run here as they stand, beside scripts that only write down how they were called. Run by scripts/lint-deployments.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
+ID = "01M7YS1S53A22051Q2M4NN2V8M"
+PLAN = f"backup       postgres@{ID}\nof           app at db:5432, postgresql 15.20\n```\n# <img src=x>\n"
+
+
+def steps(workflow: str):
+    for job in WORKFLOWS[workflow]["jobs"].values():
+        yield from job["steps"]
+
+
+def step(workflow: str, name: str) -> dict:
+    (found,) = [one for one in steps(workflow) if one.get("name") == name]
+    return found
+
+
+class Step:
+    """One step, run by bash as a runner would, with scripts that write their arguments down and end as they are told."""
+
+    def __init__(self, workflow: str, name: str, env: dict[str, str], ends: int = 0, prints: str = ""):
+        with tempfile.TemporaryDirectory() as folder:
+            home, calls, output, summary = (Path(folder) / part for part in ("home", "calls", "output", "summary"))
+            (home / "deployments").mkdir(parents=True)
+            for file in (calls, output, summary):
+                file.touch()
+            (home / "prints").write_text(prints)
+            for script in ("backup.sh", "maintain.sh", "restore_from_s3.sh"):
+                path = home / "deployments" / script
+                path.write_text(f'#!/bin/bash\nprintf "%s\\n" {script} "$@" >>"{calls}"\ncat "{home}/prints"\nexit {ends}\n')
+                path.chmod(0o755)
+            set_here = {"PATH": os.environ["PATH"], "LONGSHORE_HOME": str(home), "GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary)}
+            done = subprocess.run(["bash", "-e", "-c", step(workflow, name)["run"]], env=set_here | env, capture_output=True, text=True, check=False, cwd=folder)
+            self.code, self.log = done.returncode, done.stdout + done.stderr
+            self.called = calls.read_text().split("\n")[:-1]
+            self.output, self.summary = output.read_text(), summary.read_text()
+            self.left = sorted(path.name for path in Path(folder).iterdir())
+
+
+class Every(unittest.TestCase):
+    def test_step_takes_what_was_typed_from_variables(self):
+        for workflow in WORKFLOWS:
+            for one in steps(workflow):
+                self.assertNotIn("${{", one.get("run", ""), f"{workflow}: {one.get('name')}")
+
+    def test_workflow_begins_with_few_permissions(self):
+        for workflow, content in WORKFLOWS.items():
+            self.assertIn(content["permissions"], ({}, {"contents": "read"}), workflow)
+
+    def test_action_is_named_by_its_content(self):
+        for workflow in WORKFLOWS:
+            for one in steps(workflow):
+                if "uses" in one:
+                    self.assertRegex(one["uses"], "@[0-9a-f]{40}$", workflow)
+
+    def test_job_on_the_host_checks_nothing_out_and_ends_sometime(self):
+        for workflow in ("backup-staging", "maintain-staging", "restore-staging"):
+            for job in WORKFLOWS[workflow]["jobs"].values():
+                self.assertEqual(job["runs-on"], ["self-hosted", "staging"])
+                self.assertIn("timeout-minutes", job)
+                self.assertFalse([one for one in job["steps"] if "uses" in one])
+            self.assertIs(WORKFLOWS[workflow]["concurrency"]["cancel-in-progress"], False)
+
+
+class Restore(unittest.TestCase):
+    def test_plan_is_a_dry_run_and_names_the_backup(self):
+        ran = Step("restore-staging", "Plan", {"SOURCE": "postgres", "TARGET": "staging/postgres", "BACKUP": ""}, prints=PLAN)
+        self.assertEqual((ran.code, ran.called), (0, ["restore_from_s3.sh", "staging", "postgres", "--dry-run"]))
+        self.assertEqual(ran.output, f"backup={ID}\n")
+        self.assertNotRegex(ran.summary, "(?m)^(```|<)", "what the plan prints is text in the summary, whatever it is")
+
+    def test_plan_takes_the_beginning_of_an_id(self):
+        ran = Step("restore-staging", "Plan", {"SOURCE": "mongo", "TARGET": "staging/mongo", "BACKUP": "01M7"}, prints=PLAN)
+        self.assertEqual(ran.called[1:], ["staging", "mongo", "--dry-run", "--backup", "01M7"])
+
+    def test_another_target_than_the_typed_one_asks_nobody(self):
+        for typed in ("staging/mongo", "production/postgres", "", "staging/postgres "):
+            ran = Step("restore-staging", "Plan", {"SOURCE": "postgres", "TARGET": typed, "BACKUP": ""}, prints=PLAN)
+            self.assertEqual((ran.code, ran.called, ran.output), (77, [], ""), typed)
+
+    def test_a_plan_that_fails_or_names_nothing_leaves_nothing_to_restore(self):
+        for ends, prints, code in ((66, "", 66), (0, "nothing here\n", 66), (0, f"backup       postgres@{ID}; rm -rf x\n", 66)):
+            ran = Step("restore-staging", "Plan", {"SOURCE": "postgres", "TARGET": "staging/postgres", "BACKUP": ""}, ends, prints)
+            self.assertEqual((ran.code, ran.output), (code, ""))
+
+    def test_restore_is_of_the_backup_that_was_shown_and_proven(self):
+        ran = Step("restore-staging", "Restore", {"SOURCE": "postgres", "TARGET": "staging/postgres", "BACKUP": ID})
+        wanted = ["restore_from_s3.sh", "staging", "postgres", "--backup", ID, "--target", "staging/postgres", "--", "--prove", "content"]
+        self.assertEqual((ran.code, ran.called), (0, wanted))
+        self.assertIn("every row proven", ran.summary)
+
+    def test_a_restore_that_fails_says_so_and_fails_the_run(self):
+        for code in (65, 69, 75, 77):
+            ran = Step("restore-staging", "Restore", {"SOURCE": "postgres", "TARGET": "staging/postgres", "BACKUP": ID}, code)
+            self.assertEqual(ran.code, code)
+            self.assertIn(f"was not restored (exit {code})", ran.summary)
+
+    def test_restore_waits_for_the_plan_and_for_the_environment(self):
+        job = WORKFLOWS["restore-staging"]["jobs"]["restore"]
+        self.assertEqual((job["needs"], job["environment"]), ("plan", "staging-restore"))
+        self.assertIn("!inputs.dry-run", job["if"])
+        inputs = WORKFLOWS["restore-staging"][True]["workflow_dispatch"]["inputs"]
+        self.assertIs(inputs["dry-run"]["default"], True)
+
+
+class Scheduled(unittest.TestCase):
+    def test_a_backup_that_finds_another_one_at_work_is_no_alarm(self):
+        self.assertEqual(Step("backup-staging", "Back up", {"SOURCE": "all", "TAG": ""}, 75).code, 0)
+        for code in (65, 69, 77):
+            self.assertEqual(Step("backup-staging", "Back up", {"SOURCE": "all", "TAG": ""}, code).code, code)
+
+    def test_a_backups_tag_is_one_word_whatever_was_typed(self):
+        tag = "$(touch pwned); x y"
+        ran = Step("backup-staging", "Back up", {"SOURCE": "postgres", "TAG": tag})
+        self.assertEqual(ran.called, ["backup.sh", "staging", "postgres", "--", "--tag", tag])
+        self.assertNotIn("pwned", ran.left)
+
+    def test_every_schedule_means_something(self):
+        text = (ROOT / ".github" / "workflows" / "maintain-staging.yml").read_text()
+        schedules = re.findall(r'- cron: "([^"]+)" # (\w+)', text)
+        self.assertEqual(len(schedules), len(WORKFLOWS["maintain-staging"][True]["schedule"]))
+        for cron, what in schedules:
+            ran = Step("maintain-staging", "Maintain", {"WHAT": "", "SCHEDULE": cron})
+            self.assertEqual((ran.code, ran.called), (0, ["maintain.sh", "staging", what]))
+            self.assertEqual(Step("maintain-staging", "Maintain", {"WHAT": what, "SCHEDULE": ""}).called[-1], what)
+        self.assertEqual(Step("maintain-staging", "Maintain", {"WHAT": "", "SCHEDULE": "1 1 1 1 1"}).code, 64)
+
+    def test_a_runner_without_a_deployment_says_so(self):
+        ran = Step("backup-staging", "Back up", {"SOURCE": "all", "TAG": "", "LONGSHORE_HOME": ""})
+        self.assertNotEqual(ran.code, 0)
+        self.assertIn("set this variable to the folder of the deployment", ran.log)
+
+
+if __name__ == "__main__":
+    unittest.main()
