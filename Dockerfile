@@ -1,4 +1,4 @@
-# The images of Longshore's jobs: one target per job (`backup`, `restore`, `copy`), and `longshore`, which has every command.
+# The images of Longshore's jobs: one target per job (`backup`, `restore`, `copy`, `load`), and `longshore`, which has every command.
 #
 #   docker build --target longshore --tag longshore:dev .
 #
@@ -27,9 +27,9 @@ COPY . .
 # Builders that make every stage, needed or not, find nothing to do here when there are binaries already.
 RUN mkdir -p /out && if [ "${BINARIES}" = build ]; then \
         cargo build --locked --profile "${PROFILE}" --config "profile.${PROFILE}.strip=\"debuginfo\"" --package longshore \
-            --package longshore-backup --package longshore-restore --package longshore-copy --bins \
+            --package longshore-backup --package longshore-restore --package longshore-copy --package longshore-load --bins \
         && folder="target/$(test "${PROFILE}" = dev && echo debug || echo "${PROFILE}")" \
-        && cp "$folder/longshore" "$folder/longshore-backup" "$folder/longshore-restore" "$folder/longshore-copy" /out/; \
+        && cp "$folder/longshore" "$folder/longshore-backup" "$folder/longshore-restore" "$folder/longshore-copy" "$folder/longshore-load" /out/; \
     fi
 
 FROM ${BINARIES} AS binaries
@@ -70,6 +70,24 @@ RUN set -eu; apt-get update; mkdir /clients /download; cd /download; \
     done; \
     rm -rf /download /var/lib/apt/lists/*
 
+# The loader speaks to databases by itself: certificates are all it takes. Whoever runs this belongs to group 0 at most.
+FROM ${BASE} AS bare
+RUN set -eu; apt-get update; \
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends ca-certificates; \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log /var/cache/debconf/*-old; \
+    install -d -m 775 -g 0 /var/lib/longshore
+ENV LANG=C.UTF-8 HOME=/tmp
+WORKDIR /var/lib/longshore
+USER 10001:0
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+ARG BUILD=0
+LABEL org.opencontainers.image.vendor="Longshore" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    longshore.build-number="${BUILD}"
+
 FROM packages AS runtime
 RUN set -eu; apt-get update; \
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends ca-certificates libpq5 liblz4-1 libzstd1 zlib1g; \
@@ -104,6 +122,11 @@ FROM runtime AS copy
 LABEL org.opencontainers.image.title="longshore-copy" org.opencontainers.image.description="Backups from one repository into another"
 COPY --from=binaries /out/longshore-copy /usr/local/bin/longshore-copy
 ENTRYPOINT ["longshore-copy"]
+
+FROM bare AS load
+LABEL org.opencontainers.image.title="longshore-load" org.opencontainers.image.description="One drop of files into one table, once"
+COPY --from=binaries /out/longshore-load /usr/local/bin/longshore-load
+ENTRYPOINT ["longshore-load"]
 
 FROM runtime AS longshore
 LABEL org.opencontainers.image.title="longshore" org.opencontainers.image.description="Backups of databases, and proven restores: every command"

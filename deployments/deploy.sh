@@ -33,7 +33,9 @@ secret() {
     case $make_secrets:$environment:$name in
     no:*) missing+=("$name") && return ;;
     yes:dev:*) ;;
-    *:s3-* | *-backup-password | *:writer-key | *:identity) missing+=("$name") && return ;;
+    *:postgres-password | *:mariadb-password | *:mongo-password | *:mongo-key | *:minio-root-user | *:minio-root-password) ;;
+    # Somebody else's: the store's keys, and what databases know already.
+    *) missing+=("$name") && return ;;
     esac
     # A server that has data has a password already, and a new one would not open it.
     volume=${project}_${name%%-*}

@@ -3,7 +3,8 @@
 # A script says `begin NAME "$@"` first, which leaves the deployment in $environment and the rest in $arguments.
 #
 # compose is run in the deployment's folder, as people do: COMPOSE_FILE of .env, or of the environment, names further files, for
-# what one machine has otherwise than others.
+# what one machine has otherwise than others. It also takes any variable of the caller's shell before the one of .env: what says
+# which database, bucket or repository is meant is taken from .env alone.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -33,6 +34,13 @@ begin() {
     shift
     arguments=("$@")
     folder=$here/$environment
+    local engine
+    unset REPO PRODUCTION_REPO BUCKET
+    for engine in POSTGRES MARIADB MONGO; do
+        unset "${engine}_DB" "${engine}_TARGET" "${engine}_DRILL" "${engine}_SOURCE" "${engine}_SOURCE_SECRET" "${engine}_MARK" "${engine}_MARK_SECRET"
+    done
+    # `restore_from_s3.sh --into` alone sets it. Empty it wins over a line of .env, too.
+    export RESTORE_INTO=
     # macOS comes with a bash of 2007.
     [ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -ge 44 ] || die 78 "bash 4.4 or newer is needed; this is $BASH_VERSION (macOS: brew install bash)"
     command -v docker >/dev/null || die 78 "docker is not installed"
@@ -41,10 +49,9 @@ begin() {
 
 compose() { (cd "$folder" && exec docker compose "$@"); }
 
-# Whether the settings are there and make sense; sets $project and $known.
+# Whether the settings are there and make sense; sets $config, $project and $known.
 need_settings() {
     [ -f "$folder/.env" ] || die 78 "$folder/.env is missing; copy .env.example beside it and go through it"
-    local config
     # compose's own words say which setting is missing.
     config=$(compose --profile '*' config) || die 78 "$folder/.env and compose.yaml do not fit together; the line above says how"
     project=$(sed -n 's/^name: //p' <<<"$config")
@@ -54,6 +61,14 @@ need_settings() {
 
 # setting NAME: one value of .env, which is data here and never run.
 setting() { sed -n "s/^$1=//p" "$folder/.env" | tail -n 1 | sed 's/^"\(.*\)"$/\1/'; }
+
+# The name that an engine's backups are kept under in this deployment.
+backup_name() {
+    local name
+    name=$(sed -n "/^  backup-$1:/,/^  [a-z]/s/^ *LONGSHORE_NAME: //p" <<<"$config")
+    [ -n "$name" ] || die 78 "SOURCES in $folder/.env has '$1', and compose.yaml has no job backup-$1 with a LONGSHORE_NAME"
+    printf '%s' "$name"
+}
 
 # Sets $sources to the engines that are meant: those named, or all of this deployment.
 choose_sources() {

@@ -5,14 +5,16 @@
 #                                  [-- OPTION …]
 #
 #   SOURCE      postgres, mariadb, mongo, or all
-#   --backup    the beginning of a backup's id; without it the newest full one
+#   --backup    the beginning of a backup's id; without it the newest full one. What is restored is the one that the plan has
+#               shown, even when a newer one has come since
 #   --into      another database than the deployment's own. A backup never goes back over what it was made of: to have dev's own
 #               backup back in dev, restore it into a database of another name, look at it, and rename it
 #   --target    the target typed out, such as staging/postgres (staging/postgres/DATABASE with --into): nothing is replaced before somebody has. Asked for on a terminal
 #   --dry-run   prints what would be restored over what, and changes nothing
 #   -- OPTION   for `longshore restore`, such as -- --prove content
 #
-# The copy is made beside the live database, proven, disarmed by before-swap/SOURCE/*.sql, and takes its name at the end.
+# The copy is made beside the live database, proven, disarmed by before-swap/SOURCE/*.sql, and takes its name at the end. MongoDB
+# takes no such files: its copy is what was backed up, and whatever reads it acts on it.
 # Exit code: that of the job (docs/exit-codes.md); 77 where the target was not typed; 75 when another restore is at work.
 set -euo pipefail
 # shellcheck source=deployments/lib.sh
@@ -38,7 +40,7 @@ while [ $# -gt 0 ]; do
 done
 [[ "$backup" =~ ^[0-9A-Za-z]*$ ]] || die 64 "--backup takes the beginning of a backup's id, not '$backup'"
 [[ "$into" =~ ^[0-9A-Za-z_-]*$ ]] || die 64 "--into takes the plain name of a database, not '$into'"
-if [ -n "$into" ]; then export RESTORE_INTO=$into; fi
+export RESTORE_INTO=$into
 need_settings
 choose_sources "$name"
 for source in "${sources[@]}"; do
@@ -48,13 +50,36 @@ for source in "${sources[@]}"; do
 done
 [ -z "$backup" ] || [ ${#sources[@]} -eq 1 ] || die 64 "--backup is one backup's; name one source with it"
 
+# What happens to the copy before anybody can connect to it; sets $scripts.
+before_swap() {
+    local file
+    scripts=()
+    for file in "$folder/before-swap/$1"/*.sql; do
+        if [ -e "$file" ]; then scripts+=("/before-swap/$1/$(basename "$file")"); fi
+    done
+}
+disarmed_by() {
+    before_swap "$1"
+    if [ "$1" = mongo ]; then
+        scripts=("nothing: MongoDB takes no before-swap files, so see to it by yourself that nothing acts on the copy")
+    elif [ ${#scripts[@]} -eq 0 ]; then
+        scripts=("nothing: there is no before-swap/$1/*.sql")
+    fi
+    printf 'disarmed by  %s\n' "${scripts[@]}"
+}
+
 typed=$environment/$name${into:+/$into}
 # The plan comes from the credential that the restore will have.
 reader=longshore
 if [ "$environment" = staging ]; then reader=production; fi
+declare -A ids
 for source in "${sources[@]}"; do
     say "plan: this backup is to become $environment/$source${into:+/$into}:"
-    job "$reader" show "$source${backup:+@$backup}" || exit $?
+    plan=$(job "$reader" show "$source${backup:+@$backup}" </dev/null) || exit $?
+    printf '%s\n' "$plan"
+    disarmed_by "$source"
+    ids[$source]=$(sed -n 's/^backup  *[^@ ]*@\([0-9A-Z]\{26\}\)$/\1/p' <<<"$plan" | head -n 1)
+    [ -n "${ids[$source]}" ] || die 70 "what 'longshore show' said of $source was not understood; nothing was changed"
 done
 [ $dry = no ] || { say "dry run: nothing was changed" && exit 0; }
 
@@ -62,11 +87,8 @@ if [ -z "$target" ] && [ -t 0 ]; then read -rp "type $typed to go on: " target; 
 [ "$target" = "$typed" ] || die 77 "the target is $typed, and '$target' was typed; nothing was changed"
 
 for source in "${sources[@]}"; do
-    scripts=()
-    for file in "$folder/before-swap/$source"/*.sql; do
-        if [ -e "$file" ]; then scripts+=(--before-swap "/before-swap/$source/$(basename "$file")"); fi
-    done
-    job "restore-$source" restore --from "$source${backup:+@$backup}" "${scripts[@]}" "${options[@]}" || {
+    before_swap "$source"
+    job "restore-$source" restore --from "$source@${ids[$source]}" "${scripts[@]/#/--before-swap=}" "${options[@]}" || {
         status=$?
         die "$status" "$environment/$source was not restored and is as it was"
     }

@@ -3,7 +3,7 @@
 # the workflow calls. Then a server dies in the middle of a backup, and one in the middle of a restore: what must be absent?
 
 test_field() {
-    local port=$((26000 + RANDOM % 5000)) before old store name
+    local port=$((26000 + RANDOM % 5000)) before after store name
     settle production "$port"
     settle staging $((port + 10))
     store=http://host.docker.internal:$((port + 4))
@@ -32,6 +32,17 @@ test_field() {
     make_bucket dev
     expect 0 script deploy staging
     ok "field: production with an object store, and staging beside it"
+    # Backups read as a user of their own, who owns nothing; marks are the owner's all the same.
+    set_in production POSTGRES_SOURCE postgres://reader@postgres.production:5432/app
+    set_in production POSTGRES_SOURCE_SECRET postgres-backup-password
+    expect 78 script deploy production --unencrypted --make-secrets
+    said postgres-backup-password
+    printf 'reads-only' >"$work/deployments/production/secrets/postgres-backup-password"
+    chmod 444 "$work/deployments/production/secrets/postgres-backup-password"
+    postgres production app "create role reader login password 'reads-only' in role pg_read_all_data"
+    expect 0 script deploy production --unencrypted
+    said "production is up"
+    ok "field: production is marked by its owner, whoever backups read as"
     fill production
     before=$(digests production)
     expect 0 script backup production
@@ -39,14 +50,23 @@ test_field() {
 
     expect 77 script restore_from_s3 staging all --target production/all
     expect 0 script restore_from_s3 staging all --target staging/all -- --prove content
-    same "$(digests staging)" "$before" "staging and production"
+    after=$(digests staging)
+    same "$after" "$before" "staging and production"
     ok "field: staging has production's rows"
-    expect 0 script backup staging
+    expect 0 script backup staging postgres mariadb
+    expect 0 script maintain staging verify
+    expect 76 script maintain staging check
+    said "longshore backup --name staging-mongo"
+    unsaid "longshore backup --name staging-postgres" "that a source with a backup has none"
+    ok "field: check misses a source that never had a backup"
+    expect 0 script backup staging mongo
+    expect 0 script maintain staging verify
+    expect 0 script maintain staging check
     same "$(backups staging)" 3 "staging's own backups"
     same "$(backups production)" 3 "production's backups"
     ok "field: staging's own backups go into its own bucket"
     expect 0 script maintain staging drill
-    expect 0 script maintain production verify -- --sample 100%
+    expect 0 script maintain production verify
     expect 0 script maintain production check
     ok "field: production's backups are drilled on staging, and production knows"
 
@@ -65,7 +85,7 @@ test_field() {
 
 # G2: a server that dies in the middle of its backup. There is no new backup, and what there was is whole.
 kill_in_backup() {
-    local count status=0 client
+    local count status=0 client tags
     count=$(backups production)
     postgres production app "insert into visits select n, 'slow', now(), md5(n::text) from generate_series(100000, 300000) n"
     script backup production postgres -- --max-rate 500KiB >"$work/killed" 2>&1 </dev/null &
@@ -76,9 +96,11 @@ kill_in_backup() {
     [ "$status" = 69 ] || { cat "$work/killed" >&2 && die "exit $status instead of 69 when the server died"; }
     same "$(backups production)" "$count" "backups after the server died"
     compose production up --detach --wait >/dev/null 2>&1
-    expect 0 script maintain production verify -- --sample 100%
-    expect 0 script backup production postgres
+    expect 0 script maintain production verify
+    expect 0 script backup production postgres -- --tag weekly
     same "$(backups production)" $((count + 1)) "backups after the next run"
+    tags=$(compose production run --rm --no-deps -T longshore show postgres --output json --quiet 2>/dev/null | tr -d ' \n\r' | grep -o '"tags":\[[^]]*\]' | head -n 1 || true)
+    same "$tags" '"tags":["production","weekly"]' "tags of a backup with a tag of its own"
     ok "field: a server killed in the middle of its backup leaves none, and the next run is a backup"
 }
 

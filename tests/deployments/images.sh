@@ -4,7 +4,7 @@
 
 test_images() {
     local name network server uid=$((20000 + RANDOM)) options
-    for name in backup restore copy longshore; do
+    for name in backup restore copy load longshore; do
         same "$(docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.version"}} {{index .Config.Labels "org.opencontainers.image.revision"}} {{index .Config.Labels "longshore.build-number"}}' "$jobs-$name")" \
             "1.2.3 abcdef 42" "labels of $name"
         expect 0 docker run --rm --read-only --cap-drop ALL --network none --user "$uid:0" "$jobs-$name" --version

@@ -13,7 +13,7 @@ as_staging() {
 app() { postgres dev postgres "select count(*) from pg_database where datname = 'app'"; }
 
 test_import() {
-    local from="s3://dev/staging?endpoint=http://minio:9000" access secret before seen=$work/command-lines
+    local from="s3://dev/staging?endpoint=http://minio:9000" live="s3://dev/live/clinic?endpoint=http://minio:9000" access secret before seen=$work/command-lines
     access=$(secret_of dev s3-access-key)
     secret=$(secret_of dev s3-secret-key)
     expect 0 compose dev run --rm --no-deps -T --env LONGSHORE_REPO="$from" init
@@ -41,6 +41,10 @@ test_import() {
         expect 77 import --access-key="$access" --secret-key="$secret" --source=$source
         said "--unmasked"
     done
+    expect 0 compose dev run --rm --no-deps -T --env LONGSHORE_REPO="$live" init
+    from=$live as_staging clinic ''
+    expect 77 import --access-key="$access" --secret-key="$secret" --source=clinic --repo="$live"
+    said "the repository is called dev/live/clinic"
     same "$(app)" 0 "databases made of production's backups"
     ok "import: production's backups are refused"
     expect 0 import --access-key="$access" --secret-key="$secret" --source=shop --unmasked --into=shop

@@ -27,11 +27,15 @@ expect() {
     fi
 }
 
-same() { [ "$1" = "$2" ] || die "$3: '$1' and '$2' are not the same"; }
+# Nothing is like nothing: two questions that both failed have no answer.
+same() {
+    [ -n "$1" ] || die "$3: there is no answer to compare with '$2'"
+    [ "$1" = "$2" ] || die "$3: '$1' and '$2' are not the same"
+}
 said() { grep -qF -- "$1" "$work/output" || { cat "$work/output" >&2 && die "nobody said: $1"; }; }
 unsaid() { ! grep -qF -- "$1" "$work/output" || die "this was said and must not be: $2"; }
 
-# until SECONDS WHAT COMMAND …: waits for a condition, and not for a time.
+# until_true SECONDS WHAT COMMAND …: waits for a condition, and not for a time.
 until_true() {
     local limit=$((SECONDS + $1)) what=$2
     shift 2
@@ -46,13 +50,13 @@ make_job_images() {
     local target=${CARGO_TARGET_DIR:-$root/target}/debug name
     [ -n "${LONGSHORE_BINARIES:-}" ] && target=$LONGSHORE_BINARIES
     mkdir -p "$work/binaries"
-    for name in longshore longshore-backup longshore-restore longshore-copy; do
+    for name in longshore longshore-backup longshore-restore longshore-copy longshore-load; do
         [ -x "$target/$name" ] || die "$target/$name is missing; run: cargo build --workspace --bins"
         strip -o "$work/binaries/$name" "$target/$name" 2>/dev/null || cp "$target/$name" "$work/binaries/$name"
     done
     printf 'FROM scratch\nCOPY . /out/\n' >"$work/binaries.Dockerfile"
     docker build -q --label longshore-test --file "$work/binaries.Dockerfile" --tag "$jobs-binaries" "$work/binaries" >/dev/null
-    for name in backup restore copy longshore; do
+    for name in backup restore copy load longshore; do
         docker build -q --label longshore-test --target "$name" --tag "$jobs-$name" --build-arg RUST=debian:bookworm-slim \
             --build-arg "BINARIES=$jobs-binaries" --build-arg PACKAGES=debian --build-arg VERSION=1.2.3 --build-arg REVISION=abcdef \
             --build-arg BUILD=42 "$root" >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log" >&2 && die "image $name cannot be built"; }
@@ -61,7 +65,7 @@ make_job_images() {
 
 # --- a deployment ------------------------------------------------------------------------------------------------------
 
-# set NAME VALUE in a deployment's .env.
+# set_in ENVIRONMENT NAME VALUE: in a deployment's .env.
 set_in() {
     sed -i "/^#*$2=/d" "$work/deployments/$1/.env"
     printf '%s=%s\n' "$2" "$3" >>"$work/deployments/$1/.env"
@@ -137,7 +141,11 @@ digest() {
     esac
 }
 
-digests() { for engine in postgres mariadb mongo; do digest "$1" "$engine" "${2:-app}"; done; }
+# All three, or a failure: to be assigned on a line of its own, because `$(…)` within a command drops that.
+digests() {
+    local engine
+    for engine in postgres mariadb mongo; do digest "$1" "$engine" "${2:-app}" || return; done
+}
 
 backups() { compose "$1" run --rm --no-deps -T "${2:-longshore}" list --output json --quiet 2>/dev/null | tr ',' '\n' | grep -c '"id":' || true; }
 
