@@ -73,6 +73,37 @@ class Every(unittest.TestCase):
                 self.assertIn("timeout-minutes", job)
                 self.assertFalse([one for one in job["steps"] if "uses" in one])
             self.assertIs(WORKFLOWS[workflow]["concurrency"]["cancel-in-progress"], False)
+            self.assertIn("Private repositories only", (ROOT / ".github" / "workflows" / f"{workflow}.yml").read_text())
+
+
+class Images(unittest.TestCase):
+    def test_every_target_of_the_dockerfile_is_built_and_published(self):
+        targets = re.findall(r"^FROM \S+ AS (\S+)\n(?:(?!FROM).*\n)*?ENTRYPOINT", (ROOT / "Dockerfile").read_text(), re.M)
+        self.assertGreater(len(targets), 4)
+        built = re.search(r"for target in (.*); do", step("images", "Build, try, push")["run"])[1].split()
+        self.assertEqual(sorted(built), sorted(targets))
+        named = re.search(r"for name in (.*); do", step("images", "One tag for both architectures")["run"])[1].split()
+        self.assertEqual(named, ["longshore" if target == "longshore" else f"longshore-{target}" for target in built])
+
+    def test_every_job_has_a_target(self):
+        text = (ROOT / "Dockerfile").read_text()
+        packages = [re.search(r'^name = "(.*)"', path.read_text(), re.M)[1] for path in sorted((ROOT / "jobs").glob("*/Cargo.toml"))]
+        self.assertGreater(len(packages), 4)
+        for package in packages:
+            self.assertIn(f'ENTRYPOINT ["{package}"]', text)
+            self.assertIn(f"--package {package} ", text)
+
+    def test_failed_jobs_that_run_again_find_the_images_of_the_others(self):
+        self.assertNotIn("run_attempt", (ROOT / ".github" / "workflows" / "images.yml").read_text())
+
+    def test_only_main_and_version_tags_are_published(self):
+        condition = WORKFLOWS["images"]["jobs"]["publish"]["if"]
+        self.assertEqual(condition, "${{ github.ref == 'refs/heads/main' || startsWith(github.ref, 'refs/tags/v') }}")
+
+
+class Ci(unittest.TestCase):
+    def test_everything_runs_as_root_which_deployments_take(self):
+        self.assertTrue(step("ci", "Everything")["run"].startswith("sudo --preserve-env "))
 
 
 class Restore(unittest.TestCase):
