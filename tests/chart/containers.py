@@ -51,7 +51,7 @@ def program() -> list[str]:
 
 
 def longshore(*args: str, folder: Path | None = None) -> str:
-    mount = ["--volume", f"{folder}:/work"] if folder else []
+    mount = ["--volume", f"{folder}:/mnt"] if folder else []
     us = ["--user", f"{os.geteuid()}:{os.getegid()}"]
     return docker("run", "--rm", "--network", "none", *us, "--entrypoint", "longshore", *mount, *program(), *args).stdout
 
@@ -75,16 +75,16 @@ class Kubelet:
         self.folder.chmod(0o755)
         keys = self.folder / "keys"
         keys.mkdir()
-        recipient = longshore("keys", "new-identity", "--out", "/work/identity", "--quiet", folder=keys)
+        recipient = longshore("keys", "new-identity", "--out", "/mnt/identity", "--quiet", folder=keys)
         recipient = next(word for word in recipient.split() if word.startswith("age1"))
         (keys / "repository").mkdir()
-        longshore("init", "--quiet", "--repo", "file:///work/repository", "--recipient", recipient, "--writer-key-out", "/work/writer", folder=keys)
+        longshore("init", "--quiet", "--repo", "file:///mnt/repository", "--recipient", recipient, "--writer-key-out", "/mnt/writer", folder=keys)
         self.keys = {"identity": (keys / "identity").read_text(), "writer": (keys / "writer").read_text()}
         return self
 
     def __exit__(self, *_):
         # What pods have written belongs to their user.
-        opened = ["--user", "0:0", "--entrypoint", "chmod", "--volume", f"{self.folder}:/work", program()[-1], "-R", "a+rwX", "/work"]
+        opened = ["--user", "0:0", "--entrypoint", "chmod", "--volume", f"{self.folder}:/mnt", program()[-1], "-R", "a+rwX", "/mnt"]
         docker("run", "--rm", "--network", "none", *opened, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 

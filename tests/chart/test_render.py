@@ -159,6 +159,32 @@ class WhoHoldsWhat(unittest.TestCase):
         self.assertNotIn(role, annotations["copies"])
 
 
+class Doctors(unittest.TestCase):
+    """What `helm test` starts: the credentials of a job, and nothing that tells others or belongs to the job alone."""
+
+    def test_a_doctor_has_no_signals_and_no_options_of_its_job(self):
+        own = re.compile("^LONGSHORE_(PING|WEBHOOK|PUSH_GATEWAY|BEFORE_SWAP|NAME|FROM|TAG|GLOBALS|PROVE|KEEP|MAX_RATE)")
+        for file in FILES:
+            objects = render(None, file)
+            for pod in of_kind(objects, "Pod"):
+                with self.subTest(file=file.name, pod=pod["metadata"]["name"]):
+                    self.assertEqual([name for name in environment(pod) if own.match(name)], [])
+                    self.assertFalse({path for path in secrets(pod) if re.search("ping|webhook|gateway", path)})
+                    self.assertNotIn("before-swap", [volume["name"] for volume in pod["spec"]["volumes"]])
+
+    def test_a_ping_of_a_schedule_is_not_the_doctors(self):
+        doctors = {pod["metadata"]["name"]: pod for pod in of_kind(render(None, FULL), "Pod")}
+        self.assertIn("LONGSHORE_PING", environment(pods(render(None, FULL))["demo-longshore-backup-billing-hourly"]))
+        self.assertNotIn("LONGSHORE_PING", environment(doctors["demo-longshore-doctor-backup-billing"]))
+
+    def test_a_doctor_has_what_its_job_reaches_others_with(self):
+        doctor = {pod["metadata"]["name"]: pod for pod in of_kind(render(None, FULL), "Pod")}["demo-longshore-doctor-backup-clinic"]
+        job = pods(render(None, FULL))["demo-longshore-backup-clinic-hourly"]
+        for name in ("LONGSHORE_REPO", "LONGSHORE_SOURCE", "LONGSHORE_SOURCE_PASSWORD_FILE", "LONGSHORE_S3_ACCESS_KEY_FILE", "LONGSHORE_S3_SECRET_KEY_FILE", "LONGSHORE_WORKERS"):
+            self.assertEqual(environment(doctor)[name], environment(job)[name])
+        self.assertEqual(environment(doctor)["LONGSHORE_FOR"], "backup")
+
+
 class Options(unittest.TestCase):
     def env(self, name, *files, values=None):
         return environment(pods(render(values, *files))[f"demo-longshore-{name}"])
@@ -172,6 +198,12 @@ class Options(unittest.TestCase):
 
     def test_of_a_schedule_win_over_its_sources(self):
         self.assertEqual(self.env("backup-clinic-weekly", FULL)["LONGSHORE_GLOBALS"], "false")
+
+    def test_of_the_production_example_give_every_backup_the_tag_that_imports_know_it_by(self):
+        backups = {name: pod for name, pod in pods(render(None, CHART / "examples" / "production-values.yaml")).items() if "-longshore-backup-" in name}
+        self.assertTrue(backups)
+        for name, pod in backups.items():
+            self.assertIn("production", environment(pod)["LONGSHORE_TAG"].splitlines(), name)
 
     def test_in_lists_stand_on_lines_of_their_own(self):
         self.assertEqual(self.env("prune-main-daily", FULL)["LONGSHORE_KEEP_TAG"], "release\naudit")
@@ -407,6 +439,16 @@ class Notes(unittest.TestCase):
         self.assertIn("Nothing prunes the repository main", text)
         self.assertIn("Nobody is told", text)
         self.assertIn("Nothing is backed up yet", notes())
+
+    def test_warn_of_repositories_that_the_push_gateway_does_not_tell_apart(self):
+        prune = {"options": {"keep-last": 3}, "schedules": {"daily": {"cron": "7 5 * * *"}}}
+        two = {"repositories": {name: {"url": f"s3://{name}/x", "prune": prune} for name in ("here", "there")}}
+        gateway = {"signals": {"pushGateway": {"url": "http://push:9091"}}}
+        self.assertIn("`prune` of these repositories apart: here, there.", notes(two | gateway))
+        self.assertNotIn("WARNING", notes(two))
+        one = {"repositories": {"here": {"url": "s3://here/x", "prune": {**prune, "schedules": {name: {"cron": "7 5 * * *"} for name in ("daily", "weekly")}}}}}
+        self.assertNotIn("WARNING", notes(one | gateway))
+        self.assertIn("`prune` of these repositories apart", notes(None, CHART / "examples" / "production-values.yaml"))
 
 
 if __name__ == "__main__":

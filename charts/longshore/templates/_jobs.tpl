@@ -10,7 +10,7 @@ Which jobs there are. `longshore.jobs` fills `jobs` of what it is given (a dict 
   cron      when; byHand: it is suspended, and started by `kubectl create job --from`
   job       what it is made with: jobDefaults, then its kind's, then its own
 
-A loader of data drops has its place here, beside the other kinds, once `longshore load` is there.
+A loader has its place here; the chart has none yet.
 */}}
 {{- define "longshore.jobs" -}}
 {{- $all := . -}}
