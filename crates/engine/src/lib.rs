@@ -8,6 +8,7 @@
 pub mod address;
 mod cutter;
 mod digest;
+mod document;
 mod environment;
 mod error;
 mod export;
@@ -21,6 +22,7 @@ mod target;
 
 pub use cutter::{RowCutter, RowEnd};
 pub use digest::{Digest, DigestParseError, row_hash};
+pub use document::{Document, read_versioned};
 pub use environment::is_protected_environment;
 pub use error::{Error, Kind};
 pub use export::{Export, ExportFile, ExportOptions, ExportedStream, Sieve, Sieves};
@@ -28,6 +30,6 @@ pub use filter::{Choice, Filter};
 pub use finding::{Finding, Health};
 pub use mark::{Mark, Spot};
 pub use pattern::Pattern;
-pub use source::{About, Document, Found, GlobalsWanted, Plan, Reader, RowSink, SinkError, Source, SourceOptions};
+pub use source::{About, Found, GlobalsWanted, Plan, Reader, RowSink, SinkError, Source, SourceOptions};
 pub use stream::{RowFormat, Segment, StreamName, StreamPlan};
 pub use target::{Build, Conclusion, Loader, Marked, Mode, Script, Target, TargetOptions};

@@ -4,7 +4,7 @@
 //! moment of the database; segments tile each stream; [`Source::confirm`] fails unless the whole dump ended well. It
 //! refuses to yield what it cannot read completely: an object that is not supported fails the backup by name.
 
-use crate::{Error, Filter, Segment, StreamPlan};
+use crate::{Document, Error, Filter, Segment, StreamPlan};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -85,23 +85,6 @@ pub struct Found {
     pub name: String,
     /// Why it is not to be backed up; `None` when it is.
     pub left_out: Option<String>,
-}
-
-/// A part of the catalog that is kept as bytes: a JSON description, the vendor's own schema archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
-    /// Name within the backup: lower-case letters and dots.
-    pub name: String,
-    /// The bytes.
-    pub bytes: Vec<u8>,
-}
-
-impl Document {
-    /// The document of that name, if there is one.
-    #[must_use]
-    pub fn find<'a>(documents: &'a [Self], name: &str) -> Option<&'a Self> {
-        documents.iter().find(|document| document.name == name)
-    }
 }
 
 /// What will be read.

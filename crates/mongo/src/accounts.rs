@@ -7,7 +7,7 @@
 use crate::connection::Session;
 use crate::raw::Kept;
 use crate::source::named;
-use engine::{Error, GlobalsWanted, Kind};
+use engine::{Error, GlobalsWanted, Kind, read_versioned};
 use mongodb::bson::{Bson, Document, RawDocumentBuf, Uuid, doc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -67,16 +67,7 @@ impl Accounts {
     /// # Errors
     /// [`Kind::Data`] for what is none; [`Kind::Config`] for a newer version.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let wrong = |e: serde_json::Error| Error::new(Kind::Data, format!("the backup's accounts cannot be read: {e}"));
-        let accounts: Self = serde_json::from_slice(bytes).map_err(wrong)?;
-        if accounts.version > VERSION {
-            let what =
-                format!("the backup's accounts are of version {}; this program knows {VERSION}", accounts.version);
-            return Err(
-                Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one")
-            );
-        }
-        Ok(accounts)
+        read_versioned(bytes, "the backup's accounts", VERSION)
     }
 
     /// What of them a server lacks, for a database that was called `from` and is to be `to`.
@@ -88,13 +79,17 @@ impl Accounts {
         let place = Place { from, to };
         let roles = parsed(self.roles.iter())?;
         let users = parsed(self.users.iter().map(|user| &user.0))?;
-        missing.narrowed = roles.iter().chain(&users).filter(|one| place.is_narrowed(one)).map(name_of).collect();
+        let narrowed_users = users.iter().filter(|user| place.is_narrowed(user)).filter_map(|user| place.user(user));
+        let narrowed_roles = roles.iter().filter(|role| place.is_narrowed(role)).map(|role| place.role(role));
+        let narrowed: BTreeSet<String> = narrowed_roles.chain(narrowed_users).map(|one| name_of(&one)).collect();
         let roles: Vec<Document> = roles.iter().map(|role| place.role(role)).collect();
         let users: Vec<Document> = users.iter().filter_map(|user| place.user(user)).collect();
         let there = there(session, "rolesInfo", "role", &roles).await?;
         missing.roles = roles.into_iter().filter(|role| !there.contains(&name_of(role))).collect();
         let there = self::there(session, "usersInfo", "user", &users).await?;
         missing.users = users.into_iter().filter(|user| !there.contains(&name_of(user))).collect();
+        let all = missing.roles.iter().chain(&missing.users).map(name_of);
+        missing.narrowed = all.filter(|name| narrowed.contains(name)).collect();
         Ok(missing)
     }
 }
@@ -204,7 +199,7 @@ fn keep(to: &mut Document, from: &Document, members: &[&str]) {
 pub(crate) struct Missing {
     roles: Vec<Document>,
     users: Vec<Document>,
-    /// Those of the backup that have more elsewhere.
+    /// Those among them that have more elsewhere at the source.
     narrowed: Vec<String>,
 }
 
@@ -220,7 +215,7 @@ impl Missing {
         let (mut made, mut notes) = (Vec::new(), Vec::new());
         let (hashed, plain): (Vec<Document>, Vec<Document>) =
             self.users.into_iter().partition(|user| user.contains_key("credentials"));
-        let unusable = plain.iter().filter(|user| text(user, "db") != EXTERNAL).map(name_of).collect::<Vec<_>>();
+        let mut unusable = plain.iter().filter(|user| text(user, "db") != EXTERNAL).map(name_of).collect::<Vec<_>>();
         for role in &self.roles {
             note(&mut made, &mut notes, name_of(role), make_role(session, role).await);
         }
@@ -231,11 +226,10 @@ impl Missing {
         for user in &plain {
             note(&mut made, &mut notes, name_of(user), make_user(session, user).await);
         }
-        let names: Vec<String> = hashed.iter().map(name_of).collect();
-        match take_over(session, hashed, run).await {
-            Ok(()) => made.extend(names),
-            Err(error) => notes.push(format!("users were not made: {}", error.what)),
-        }
+        let (taken_over, failed) = take_over(session, hashed, run).await;
+        made.extend(taken_over);
+        notes.extend(failed);
+        unusable.retain(|name| made.contains(name));
         if !made.is_empty() {
             notes.insert(0, format!("made, because the server lacked them: {}", named(&made)));
         }
@@ -287,35 +281,58 @@ async fn make_user(session: &Session, user: &Document) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes users with the hashes that they had: by the way that the vendor's tool goes, over a collection that is gone afterwards.
-async fn take_over(session: &Session, users: Vec<Document>, run: &str) -> Result<(), Error> {
-    const WHAT: &str = "make users";
+/// Makes users with the hashes that they had: by the way that the vendor's tool goes, over a collection that is gone afterwards. Returns whom, and what went wrong: the server itself
+/// says nothing of a user that it does not make.
+async fn take_over(session: &Session, users: Vec<Document>, run: &str) -> (Vec<String>, Vec<String>) {
+    let (mut made, mut notes) = (Vec::new(), Vec::new());
+    // Whoever was made since by somebody else stays as he is.
+    let there = match self::there(session, "usersInfo", "user", &users).await {
+        Ok(there) => there,
+        Err(error) => return (made, vec![format!("users were not made: {}", error.what)]),
+    };
+    let users: Vec<Document> = users.into_iter().filter(|user| !there.contains(&name_of(user))).collect();
     if users.is_empty() {
-        return Ok(());
+        return (made, notes);
     }
     let collection = format!("longshore.accounts.{run}");
-    let whole = |user: Document| {
-        let mut entry = doc! {"_id": name_of(&user), "userId": Uuid::new()};
-        entry.extend(user);
+    let done = merge(session, &users, &collection).await;
+    let dropped = session.run("drop what users were made of", "admin", doc! {"drop": &collection}).await;
+    if let Err(error) = dropped
+        && error.kind != Kind::NotFound
+    {
+        notes.push(format!("admin.{collection} stays and holds hashes of passwords, drop it by hand: {}", error.what));
+    }
+    notes.extend(done.err().map(|error| format!("users were not made: {}", error.what)));
+    match self::there(session, "usersInfo", "user", &users).await {
+        Ok(there) => {
+            let (are, are_not): (Vec<String>, Vec<String>) =
+                users.iter().map(name_of).partition(|name| there.contains(name));
+            if !are_not.is_empty() {
+                notes.push(format!("not made, the server's log says why: {}", named(&are_not)));
+            }
+            made.extend(are);
+        }
+        Err(error) => notes.push(format!("whether users were made is not known: {}", error.what)),
+    }
+    (made, notes)
+}
+
+/// Has the server take users from a collection of its database `admin`.
+async fn merge(session: &Session, users: &[Document], collection: &str) -> Result<(), Error> {
+    const WHAT: &str = "make users";
+    let whole = |user: &Document| {
+        let mut entry = doc! {"_id": name_of(user), "userId": Uuid::new()};
+        entry.extend(user.clone());
         entry
     };
-    let users: Vec<Document> = users.into_iter().map(whole).collect();
-    let insert = doc! {"insert": &collection, "documents": users, "writeConcern": session.majority()};
+    let users: Vec<Document> = users.iter().map(whole).collect();
+    let insert = doc! {"insert": collection, "documents": users, "writeConcern": session.majority()};
+    crate::failure::assert_written(WHAT, &session.run(WHAT, "admin", insert).await?)?;
     let merge = doc! {
         "_mergeAuthzCollections": 1, "tempUsersCollection": format!("admin.{collection}"), "drop": false, "db": "",
         "writeConcern": session.majority(),
     };
-    let done = async {
-        crate::failure::assert_written(WHAT, &session.run(WHAT, "admin", insert).await?)?;
-        session.run(WHAT, "admin", merge).await
-    };
-    let done = done.await;
-    let dropped = session.run("drop what users were made of", "admin", doc! {"drop": &collection}).await;
-    done?;
-    match dropped {
-        Err(error) if error.kind != Kind::NotFound => Err(error.hint("it holds hashes of passwords: drop it by hand")),
-        _ => Ok(()),
-    }
+    session.run(WHAT, "admin", merge).await.map(drop)
 }
 
 #[cfg(test)]

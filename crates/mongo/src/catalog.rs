@@ -4,7 +4,7 @@
 //! nothing of identifiers that a server makes for itself (`uuid`), but keeps them to know a collection again.
 
 use crate::raw::Kept;
-use engine::{Error, Kind, RowFormat, StreamName};
+use engine::{Error, Kind, RowFormat, StreamName, read_versioned};
 use serde::{Deserialize, Serialize};
 
 /// Name of the document.
@@ -138,18 +138,11 @@ impl Catalog {
     /// # Errors
     /// [`Kind::Data`] for what is none; [`Kind::Config`] for a newer version.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let wrong = |e: serde_json::Error| Error::new(Kind::Data, format!("the backup's catalog cannot be read: {e}"));
-        let head: Head = serde_json::from_slice(bytes).map_err(wrong)?;
-        if head.of != OF {
-            return Err(Error::new(Kind::Data, format!("the backup's catalog is of {:?}", head.of)));
+        let head: Option<Head> = serde_json::from_slice(bytes).ok();
+        if let Some(other) = head.filter(|head| head.of != OF) {
+            return Err(Error::new(Kind::Data, format!("the backup's catalog is of {:?}", other.of)));
         }
-        if head.version > VERSION {
-            let what = format!("the backup's catalog is of version {}; this program knows {VERSION}", head.version);
-            return Err(
-                Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one")
-            );
-        }
-        serde_json::from_slice(bytes).map_err(wrong)
+        read_versioned(bytes, "the backup's catalog", VERSION)
     }
 
     /// Whether it is one of any version.
@@ -169,7 +162,6 @@ impl Catalog {
 /// What every version has.
 #[derive(Deserialize)]
 struct Head {
-    version: u32,
     #[serde(default)]
     of: String,
 }

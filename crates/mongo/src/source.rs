@@ -172,16 +172,11 @@ impl Source for MongoSource {
             documents.push(Document { name: CHANGED.to_owned(), bytes: again.changed.encode()? });
         }
         if let Some(accounts) = &self.accounts {
-            documents.push(document(ACCOUNTS, accounts)?);
+            documents.push(Document::of(ACCOUNTS, accounts)?);
         }
-        documents.push(document(CATALOG, &catalog)?);
+        documents.push(Document::of(CATALOG, &catalog)?);
         Ok(documents)
     }
-}
-
-pub(crate) fn document(name: &str, of: &impl serde::Serialize) -> Result<Document, Error> {
-    let bytes = serde_json::to_vec(of).map_err(|e| Error::new(Kind::Internal, format!("write {name}: {e}")))?;
-    Ok(Document { name: name.to_owned(), bytes })
 }
 
 /// The first name that does not stand for the same in both. Sizes change all the time and say nothing.

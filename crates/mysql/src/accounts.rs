@@ -6,7 +6,7 @@
 use crate::connection::Session;
 use crate::failure::from_mysql;
 use crate::quote::{name_in, next_token};
-use engine::{Error, GlobalsWanted, Kind};
+use engine::{Error, GlobalsWanted, Kind, read_versioned};
 use mysql_async::prelude::Queryable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -129,16 +129,7 @@ impl Accounts {
 
     /// Reads the document.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let wrong = |e: serde_json::Error| Error::new(Kind::Data, format!("the backup's accounts cannot be read: {e}"));
-        let accounts: Self = serde_json::from_slice(bytes).map_err(wrong)?;
-        if accounts.version > VERSION {
-            let what =
-                format!("the backup's accounts are of version {}; this program knows {VERSION}", accounts.version);
-            return Err(
-                Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one")
-            );
-        }
-        Ok(accounts)
+        read_versioned(bytes, "the backup's accounts", VERSION)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::engines;
 use crate::quote::ident;
 use crate::text::Text;
 use crate::tsv;
-use engine::{Error, Kind, RowFormat, StreamName};
+use engine::{Error, RowFormat, StreamName, read_versioned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -227,19 +227,7 @@ impl Program {
 impl Catalog {
     /// Reads the document.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        #[derive(Deserialize)]
-        struct Header {
-            version: u32,
-        }
-        let wrong = |e: serde_json::Error| Error::new(Kind::Data, format!("the backup's catalog cannot be read: {e}"));
-        let header: Header = serde_json::from_slice(bytes).map_err(wrong)?;
-        if header.version > VERSION {
-            let what = format!("the backup's catalog is of version {}; this program knows {VERSION}", header.version);
-            return Err(
-                Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one")
-            );
-        }
-        serde_json::from_slice(bytes).map_err(wrong)
+        read_versioned(bytes, "the backup's catalog", VERSION)
     }
 
     /// Whether a name is that of something which statements qualify by the schema.

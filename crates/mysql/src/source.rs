@@ -155,17 +155,12 @@ impl Source for MysqlSource {
         self.rules.apply(&mut now);
         unchanged::assert_same(&self.catalog, &now)?;
         self.assert_alive().await?;
-        let mut documents = vec![document(CATALOG, &self.catalog)?];
+        let mut documents = vec![Document::of(CATALOG, &self.catalog)?];
         if let Some(accounts) = &self.accounts {
-            documents.push(document(ACCOUNTS, accounts)?);
+            documents.push(Document::of(ACCOUNTS, accounts)?);
         }
         Ok(documents)
     }
-}
-
-fn document(name: &str, content: &impl serde::Serialize) -> Result<Document, Error> {
-    let bytes = serde_json::to_vec(content).map_err(|e| Error::new(Kind::Internal, format!("write {name}: {e}")))?;
-    Ok(Document { name: name.to_owned(), bytes })
 }
 
 /// What is known of a snapshot besides the catalog.

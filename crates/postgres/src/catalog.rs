@@ -13,7 +13,7 @@ use crate::needs::Needs;
 use crate::quote::{ident, qualified, shown};
 use crate::segments::Range;
 use crate::tables::{DECLARED, USERS_OWN};
-use engine::{Error, Kind, RowFormat, StreamName};
+use engine::{Error, Kind, RowFormat, StreamName, read_versioned};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{Client, Row};
@@ -268,21 +268,12 @@ impl RowFormatRecord {
 impl Catalog {
     /// Reads the document of a backup.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let catalog: Self = serde_json::from_slice(bytes).map_err(|e| {
-            Error::new(Kind::Data, format!("the backup's catalog cannot be read: {e}"))
-                .hint("was it written by a newer version?")
-        })?;
-        let newer = |what: String| {
-            Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one")
-        };
-        if catalog.version != VERSION {
-            let what =
-                format!("the backup's catalog has version {}, and this program reads {VERSION}", catalog.version);
-            return Err(newer(what));
-        }
+        let catalog: Self = read_versioned(bytes, "the backup's catalog", VERSION)?;
         if catalog.row_format.name != ROW_FORMAT {
             let name = &catalog.row_format.name;
-            return Err(newer(format!("the backup's rows are in format {name:?}, which this version does not know")));
+            let what = format!("the backup's rows are in format {name:?}, which this version does not know");
+            let error = Error::new(Kind::Config, what);
+            return Err(error.hint("use the version of longshore that wrote it, or a newer one"));
         }
         Ok(catalog)
     }

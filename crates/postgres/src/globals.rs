@@ -7,7 +7,7 @@
 use crate::database::set_statements;
 use crate::failure::from_postgres;
 use crate::quote::{ident, literal};
-use engine::{Error, GlobalsWanted, Kind};
+use engine::{Error, GlobalsWanted, Kind, read_versioned};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -125,19 +125,7 @@ impl Globals {
     /// # Errors
     /// [`Kind::Data`] when it is not one; [`Kind::Config`] when a newer version wrote it. Neither repeats its content.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let unreadable = |e: serde_json::Error| {
-            // The error's own text may quote a value.
-            let at = format!("line {} column {}", e.line(), e.column());
-            Error::new(Kind::Data, format!("the backup's globals cannot be read, at {at}"))
-        };
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(unreadable)?;
-        match value.get("version").and_then(serde_json::Value::as_u64) {
-            Some(version) if version > u64::from(VERSION) => {
-                let what = format!("the backup's globals are of version {version}, which is not known here");
-                Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))
-            }
-            _ => serde_json::from_value(value).map_err(unreadable),
-        }
+        read_versioned(bytes, "the backup's globals", VERSION)
     }
 
     /// The document's bytes.

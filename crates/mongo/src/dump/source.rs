@@ -12,7 +12,7 @@ use crate::dump::folder;
 use crate::dump::reader::{PieceReader, Pieces, blocking};
 use crate::filter::Rules;
 use crate::moment::PER_COLLECTION;
-use crate::source::{document, streams};
+use crate::source::{named as some_of, streams};
 use async_trait::async_trait;
 use engine::{About, Document, Error, GlobalsWanted, Kind, Plan, Reader, Segment, Source, SourceOptions, StreamPlan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,6 +141,7 @@ fn about(dump: &Dump, contents: &Contents, options: &SourceOptions) -> About {
         notes.push("the dump's oplog is not applied, and not in the backup".to_owned());
     }
     notes.extend(contents.notes.iter().cloned());
+    notes.extend(empty(contents));
     About {
         engine: "mongodb".to_owned(),
         version: contents.server_version.clone(),
@@ -151,6 +152,15 @@ fn about(dump: &Dump, contents: &Contents, options: &SourceOptions) -> About {
         filter: options.filter.clone(),
         inexact: Some(PER_COLLECTION.to_owned()),
     }
+}
+
+/// Names files that are plain and have nothing in them: a dump that broke off there looks the same.
+fn empty(contents: &Contents) -> Option<String> {
+    let files = contents.data.iter().filter(|(_, data)| !data.packed && data.bytes == 0);
+    let names: Vec<String> = files.map(|(name, _)| name.clone()).collect();
+    (contents.form == "a folder" && !names.is_empty()).then(|| {
+        format!("no documents of these are in the dump; one that broke off there looks the same: {}", some_of(&names))
+    })
 }
 
 fn planned(streams: &[StreamPlan], contents: &Contents) -> Result<(Vec<Segment>, Pieces), Error> {
@@ -244,7 +254,7 @@ impl Source for DumpSource {
             look_again(&contents.watched)
         })
         .await?;
-        Ok(vec![document(CATALOG, &catalog)?])
+        Ok(vec![Document::of(CATALOG, &catalog)?])
     }
 }
 
