@@ -25,12 +25,12 @@ async fn filled(db: &Database) {
     }
 }
 
-/// Puts the same identifier into both collections, or into none, whatever becomes of the primary.
-async fn write_pairs(set: Arc<MongoSet>, name: String, stop: Arc<AtomicBool>) {
+/// Puts the same identifier into both collections, or into none, whatever becomes of the primary. Returns how often it did.
+async fn write_pairs(set: Arc<MongoSet>, name: String, stop: Arc<AtomicBool>) -> u32 {
     let db = set.db(&name).await;
     let (one, other) = (db.collection::<Document>("one"), db.collection::<Document>("other"));
     let mut session = db.client().start_session().await.unwrap();
-    let mut id = 0;
+    let (mut id, mut written) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         id += 1;
         if session.start_transaction().await.is_err() {
@@ -38,10 +38,13 @@ async fn write_pairs(set: Arc<MongoSet>, name: String, stop: Arc<AtomicBool>) {
         }
         let first = one.insert_one(doc! {"_id": id}).session(&mut session).await;
         let second = other.insert_one(doc! {"_id": id}).session(&mut session).await;
-        if first.is_err() || second.is_err() || session.commit_transaction().await.is_err() {
+        if first.is_ok() && second.is_ok() && session.commit_transaction().await.is_ok() {
+            written += 1;
+        } else {
             drop(session.abort_transaction().await);
         }
     }
+    written
 }
 
 async fn ids(db: &Database, name: &str) -> BTreeSet<i32> {
@@ -83,13 +86,16 @@ async fn another_primary_while_reading(forgets: bool, crashes: bool) {
     let ended = running.wait().await;
     match ended.code {
         Some(0) => assert_exact(&set, &place, "back").await,
-        Some(69) => place.assert_no_manifest(),
+        // Of an oplog that reaches back far enough nothing is missing, whoever answers.
+        Some(69) if !ended.report().contains("does not reach back") => place.assert_no_manifest(),
         _ => panic!("{}", ended.report()),
     }
-    slow().run().await.success();
+    let whole = slow().run().await.success();
+    assert_eq!(whole.report().contains("were read once more"), forgets, "{}", whole.report());
     assert_exact(&set, &place, "back").await;
     stop.store(true, Ordering::Relaxed);
-    writer.await.unwrap();
+    let written = writer.await.unwrap();
+    assert!(written > 50, "only {written} times was something written");
 }
 
 #[tokio::test]

@@ -78,8 +78,8 @@ fn kind_of(code: i32) -> Kind {
         48 => Kind::Exists,
         // A unique index, a validator, a place on earth that is none, two arrays in one index, a document that is too large.
         121 | 171 | 10334 | 11000 | 11001 | 16755 | 17280 => Kind::Data,
-        // The snapshot is too old, or something in the catalog changed since.
-        239 | 246 | 175 => Kind::Changed,
+        // The snapshot is too old, something in the catalog changed since, or the name is that of another collection or of none.
+        239 | 246 | 175 | 361 => Kind::Changed,
         2 | 9 | 14 | 20 | 40 | 59 | 67 | 72 | 73 | 85 | 86 | 197 | 40415 | 51024 => Kind::Config,
         _ => Kind::Unavailable,
     }
@@ -91,9 +91,12 @@ fn hint_of(code: i32) -> Option<&'static str> {
         18 => CREDENTIALS,
         11000 | 11001 => "two documents have the same key for a unique index; nothing was published",
         239 => {
-            "reading took longer than the server keeps its past: raise minSnapshotHistoryWindowInSeconds, read with more workers, or from a secondary with less to do"
+            "reading took longer than the server keeps its past: raise minSnapshotHistoryWindowInSeconds, read with more --workers or a higher --max-rate, or from a secondary with less to do"
         }
         246 => "a collection was changed while it was read; run it again",
+        361 => {
+            "it was dropped or renamed while the database was read; run it again when nobody changes collections or indexes"
+        }
         _ => return None,
     })
 }

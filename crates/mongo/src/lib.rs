@@ -22,6 +22,7 @@ mod extjson;
 mod failure;
 mod filter;
 mod guard;
+mod identifier;
 mod indexes;
 mod journal;
 mod listing;

@@ -5,8 +5,9 @@
 //!
 //! An answer counts only from where it can be seen that nothing is missing before: each begins with the entry that the one before ended with, on the same member. A time of the cluster is that of an entry.
 
-use crate::changed::{Changed, id_of};
+use crate::changed::Changed;
 use crate::connection::Session;
+use crate::identifier::id_of;
 use engine::{Error, Kind};
 use mongodb::bson::{Document, RawDocument, RawDocumentBuf, Timestamp, doc};
 use std::collections::BTreeSet;
@@ -16,8 +17,8 @@ use tokio::task::JoinHandle;
 
 /// How often it is read.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Entries of one answer.
-const MOST: i64 = 50_000;
+/// Entries of one answer, which is held in memory: one of a transaction names all its operations.
+const MOST: i64 = 2_000;
 /// How long the server may be away.
 const PATIENCE: Duration = Duration::from_secs(60);
 const WHAT: &str = "read which documents changed (local.oplog.rs)";
@@ -113,14 +114,16 @@ fn order(time: Timestamp) -> (u32, u32) {
 /// What an entry is asked for.
 fn shown() -> Document {
     doc! {
-        "_id": 0, "ts": 1, "op": 1, "ns": 1, "o._id": 1, "o2._id": 1, "prevOpTime.ts": 1, "o.commitTransaction": 1,
+        "_id": 0, "ts": 1, "op": 1, "ns": 1, "o._id": 1, "o2._id": 1, "prevOpTime.ts": 1, "o.commitTransaction": 1, "o.renameCollection": 1, "o.to": 1,
         "o.applyOps.op": 1, "o.applyOps.ns": 1, "o.applyOps.o._id": 1, "o.applyOps.o2._id": 1,
     }
 }
 
-async fn find(session: &Session, filter: Document) -> Result<Vec<RawDocumentBuf>, Error> {
+/// `known` is the time of an entry that was seen: a member that a majority told less about is to wait until it was told that.
+async fn find(session: &Session, filter: Document, known: Timestamp) -> Result<Vec<RawDocumentBuf>, Error> {
     let command = doc! {
-        "find": "oplog.rs", "filter": filter, "projection": shown(), "limit": MOST, "readConcern": {"level": "majority"},
+        "find": "oplog.rs", "filter": filter, "projection": shown(), "limit": MOST,
+        "readConcern": {"level": "majority", "afterClusterTime": known},
     };
     let answer = session.all(WHAT, "local", command).await.map_err(|error| match error.kind {
         Kind::Refused => error.hint("the backup takes longer than the server keeps its past, and has to see what changed: grant the role backup on admin, or raise minSnapshotHistoryWindowInSeconds"),
@@ -150,7 +153,7 @@ impl Progress {
     async fn step(&mut self, session: &Session, end: Option<Timestamp>) -> Result<(), Error> {
         loop {
             let now = session.majority_time().await?.unwrap_or(self.to);
-            let answer = find(session, self.wanted(now, end)).await?;
+            let answer = find(session, self.wanted(now, end), self.to).await?;
             let entries = self.after(&answer)?;
             for entry in entries {
                 self.note(entry)?;
@@ -188,7 +191,7 @@ impl Progress {
     /// Reads the older parts of what came to its end since.
     async fn follow_chains(&mut self, session: &Session) -> Result<(), Error> {
         while let Some(&time) = self.chains.last() {
-            let found = find(session, doc! {"ts": time}).await?;
+            let found = find(session, doc! {"ts": time}, self.to).await?;
             let entry = found.first().ok_or_else(lost)?;
             self.chains.pop();
             self.note(entry)?;
@@ -216,6 +219,10 @@ impl Progress {
 
     fn note_command(&mut self, entry: &RawDocument) -> Result<(), Error> {
         let Ok(what) = entry.get_document("o") else { return Ok(()) };
+        if let Some(name) = self.renamed(what) {
+            let what = format!("{name} was renamed while the database was read");
+            return Err(Error::new(Kind::Changed, what).hint("run it again when nobody renames collections"));
+        }
         let inner = what.get_array("applyOps").ok();
         // A transaction's first parts may stand before the moment, and it has come to its end after it.
         let before = entry.get_document("prevOpTime").and_then(|before| before.get_timestamp("ts")).ok();
@@ -227,6 +234,13 @@ impl Progress {
             self.note(one)?;
         }
         Ok(())
+    }
+
+    /// Which of our collections got or lost its name. Back under it, it looks as before, and what was written meanwhile stands under the other name.
+    fn renamed<'a>(&self, what: &'a RawDocument) -> Option<&'a str> {
+        let names = [what.get_str("renameCollection").ok()?, what.get_str("to").ok()?];
+        let ours = names.into_iter().filter_map(|ns| ns.strip_prefix(&self.database)?.strip_prefix('.'));
+        ours.into_iter().find(|name| self.streams.contains(*name))
     }
 }
 
@@ -264,6 +278,18 @@ mod tests {
         {
             assert_eq!(progress.note(&unknown).unwrap_err().kind, Kind::Unsupported);
         }
+    }
+
+    #[test]
+    fn a_name_that_goes_or_comes_ends_it() {
+        let mut progress = progress();
+        let rename =
+            |from: &str, to: &str| rawdoc! {"op": "c", "ns": "a.b.$cmd", "o": {"renameCollection": from, "to": to}};
+        for (from, to) in [("a.b.t", "a.b.x"), ("a.b.x", "a.b.t")] {
+            assert_eq!(progress.note(&rename(from, to)).unwrap_err().kind, Kind::Changed);
+        }
+        progress.note(&rename("a.b.x", "a.b.y")).unwrap();
+        progress.note(&rename("a.t", "a.y")).unwrap();
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! that what is read so, is no older than the moment; and that the time at which all of it is read once more is later than anything that was read. Refuses to
 //! rely on a past whose end is near.
 
-use crate::changed::{Changed, Id};
+use crate::changed::Changed;
 use crate::connection::{Session, at};
+use crate::identifier::Id;
 use crate::moment;
 use crate::oplog::Tail;
 use engine::{Error, Kind, StreamName};
@@ -17,8 +18,8 @@ use tokio::sync::Mutex;
 
 /// How long servers keep the past that nobody has told otherwise, in seconds (<https://www.mongodb.com/docs/manual/reference/parameters/>).
 const DEFAULT_KEPT: i32 = 300;
-/// What a slow server reads in a second: a segment that has begun must come to its end.
-const SLOW_BYTES: u64 = 8 << 20;
+/// What is read in a second by a slow server, or under a low rate that others share: a segment that has begun must come to its end.
+const SLOW_BYTES: u64 = 1 << 20;
 
 /// How long the past is kept, if the server says so.
 ///

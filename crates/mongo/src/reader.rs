@@ -4,17 +4,17 @@
 //! A batch is at most 16 MiB; the next is asked for when one is used up.
 
 use crate::catalog::{Catalog, Collection, FUNCTIONS, Sort};
-use crate::changed::{Id, id_of};
 use crate::connection::{Session, at};
 use crate::failure::from_mongo;
+use crate::identifier::{Id, id_of};
 use crate::past::Past;
 use crate::raw::{any_of, append_all};
 use crate::segments::Range;
 use async_trait::async_trait;
-use engine::{Error, Kind, Reader, RowSink, Segment, StreamName};
+use engine::{Error, Kind, Reader, RowSink, Segment};
 use futures_util::StreamExt;
 use mongodb::bson::raw::cstr;
-use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, Timestamp, doc};
+use mongodb::bson::{Binary, Bson, Document, RawDocument, RawDocumentBuf, Timestamp, Uuid, doc};
 use mongodb::error::ErrorKind;
 use mongodb::raw_batch_cursor::RawBatchCursor;
 use std::sync::Arc;
@@ -60,6 +60,12 @@ impl Readable {
     }
 }
 
+/// Whether the server can be asked for a collection by both of its names: its own for it as well as ours. Without that, one
+/// that has another name for a while is answered as an empty one.
+fn knows_identities(session: &Session) -> bool {
+    session.server.version.0 >= 6
+}
+
 /// Whether the server reads a capped collection at a time.
 pub(crate) fn has_past_of_capped(session: &Session) -> bool {
     session.server.version.0 >= 8
@@ -74,6 +80,13 @@ pub(crate) struct SegmentReader {
 impl SegmentReader {
     pub fn new(session: Session, readable: Arc<Readable>) -> Self {
         Self { session, readable }
+    }
+
+    /// The server's own name of a collection of a source, where it can be asked for by that as well.
+    fn identity(&self, collection: &Collection) -> Option<Uuid> {
+        let is_source = self.readable.functions.is_none();
+        let bytes = hex::decode(&collection.uuid).ok().filter(|_| is_source && knows_identities(&self.session));
+        Some(Uuid::from_bytes(bytes?.try_into().ok()?))
     }
 
     /// Whether a source is read that has no moment.
@@ -135,26 +148,25 @@ impl SegmentReader {
         let again = self.readable.past.as_ref().and_then(Past::again).ok_or_else(not_settled)?;
         let (changed, concern) = again.of(&segment.stream);
         let ids: Vec<&Id> = changed.into_iter().flat_map(|ids| ids.iter()).skip(ids.start).take(ids.len()).collect();
-        let holder = self.holder(&segment.stream)?;
+        let collection = self.readable.catalog.of_stream(&segment.stream)?;
+        let none = || Error::new(Kind::Internal, format!("{} has no documents", segment.stream));
+        let holder = self.readable.holder(collection).ok_or_else(none)?;
         for ids in ids.chunks(IDS) {
             let mut command = RawDocumentBuf::new();
             command.append(cstr!("find"), holder.as_str());
             command.append(cstr!("filter"), any_of(ids)?);
             command.append(cstr!("batchSize"), FIRST_BATCH);
+            if let Some(identity) = self.identity(collection) {
+                command.append(cstr!("collectionUUID"), Binary::from(identity));
+            }
             append_concern(&mut command, &concern)?;
             let cursor = self.ask(command).await.map_err(from_mongo(&what))?;
-            // The server compares numbers by their value and texts by the collection's rules; identifiers are bytes here.
+            // The server compares texts by the collection's rules; here they are the same when their bytes are.
             let is_asked_for =
                 |document: &RawDocument| id_of(document).is_some_and(|id| ids.binary_search(&&id).is_ok());
             give(&what, cursor, sink, is_asked_for).await?;
         }
         Ok(())
-    }
-
-    fn holder(&self, stream: &StreamName) -> Result<String, Error> {
-        let collection = self.readable.catalog.of_stream(stream)?;
-        let none = || Error::new(Kind::Internal, format!("{stream} has no documents"));
-        self.readable.holder(collection).ok_or_else(none)
     }
 }
 
@@ -168,6 +180,7 @@ impl Reader for SegmentReader {
             return self.read_changed(segment, part, sink).await;
         }
         let mut command = doc! {"find": self.readable.holder(collection)};
+        command.extend(self.identity(collection).map(|identity| ("collectionUUID".to_owned(), Bson::from(identity))));
         command.extend(range.says());
         if collection.is_capped() {
             command.insert("hint", doc! {"$natural": 1});
