@@ -88,7 +88,7 @@ async fn a_broken_drop_changes_nothing_and_the_mended_one_is_loaded() {
     assert!(!outcome.stderr.contains("canary"), "{}", outcome.report());
     refused(outcome, 65, "samples.csv:3: column taken: not a valid date");
     std::fs::write(folder.join("samples.csv"), "id,name,taken\n1,a,Tomorrow\n").unwrap();
-    refused(dock.load("one").run().await, 65, "a word of the clock");
+    refused(dock.load("one").run().await, 65, "samples.csv:2: column taken: not a valid date");
     std::fs::write(folder.join("samples.csv"), "id,name,taken\n1,a,2026-01-02,\n").unwrap();
     refused(dock.load("one").run().await, 65, "samples.csv:2");
     std::fs::remove_file(folder.join("_SUCCESS")).unwrap();
@@ -116,7 +116,53 @@ async fn rows_that_may_be_left_out_are_kept_as_they_were_written() {
     assert_eq!(json["record"]["counts"]["rejected"].as_u64(), Some(1), "{json}");
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), "id,name,taken\n 2 ,\"b, b\",2026-01-03\n");
     assert_eq!(dock.count().await, "2");
-    refused(sparing().run().await, 73, "left-out.csv");
+    // The drop is loaded; its file is as it was.
+    let again = sparing().run().await.success();
+    assert!(again.stdout.contains("already loaded"), "{}", again.report());
+    refused(sparing().env("LONGSHORE_RELOAD", "true").run().await, 73, "left-out.csv");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "id,name,taken\n 2 ,\"b, b\",2026-01-03\n");
+    assert_eq!(dock.count().await, "2");
+}
+
+/// The server never answers to the commit, and the run has to end: what it left out may be nowhere else.
+#[tokio::test]
+async fn a_signal_in_the_commit_leaves_the_rows_that_were_left_out() {
+    let dock = Dock::new().await;
+    dock.drop("one", "id,name\n1,a\n2,b,b\n");
+    let kept = dock.folder.path().join("left-out.csv");
+    let proxy = Tcp::start("127.0.0.1", dock.db.server.port).await;
+    // Sessions commit before, too: the words are looked for from the minting on.
+    proxy.hold_at("load_fence AS f");
+    let url = dock.db.url_at_port(proxy.port());
+    let load = || dock.load("one").env("LONGSHORE_MAX_REJECTS", "1").env("LONGSHORE_REJECTS", kept.to_str().unwrap());
+    let first = load().env("LONGSHORE_TARGET", url).spawn();
+    until("the run to mint its number", async || !proxy.waits_for_words()).await;
+    proxy.pass();
+    proxy.hold_at("COMMIT\0");
+    until("the run to commit", async || !proxy.waits_for_words()).await;
+    first.signal(Signal::Terminate);
+    let outcome = first.wait().await;
+    assert!(outcome.stderr.contains("longshore load --history"), "{}", outcome.report());
+    refused(outcome, 74, "aborted");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "id,name\n2,b,b\n");
+    drop(proxy);
+    // It never arrived, as it happens. The file is not overwritten by the run that loads.
+    refused(load().run().await, 73, "left-out.csv");
+    std::fs::rename(&kept, dock.folder.path().join("moved.csv")).unwrap();
+    load().run().await.success();
+    assert_eq!((dock.count().await, kept.exists()), ("1".into(), true));
+}
+
+#[tokio::test]
+async fn a_file_that_goes_into_another_table_is_not_loaded() {
+    let dock = Dock::new().await;
+    let folder = dock.drop("one", "id,name\n1,a\n");
+    std::fs::remove_file(folder.join("_SUCCESS")).unwrap();
+    std::fs::write(folder.join("drop.yaml"), "files: [{path: samples.csv, table: contacts}]").unwrap();
+    refused(dock.load("one").run().await, 78, "samples.csv goes into contacts, and --table says samples");
+    assert_eq!(dock.count().await, "0");
+    std::fs::write(folder.join("drop.yaml"), "files: [{path: samples.csv, table: samples}]").unwrap();
+    dock.load("one").run().await.success();
 }
 
 #[tokio::test]

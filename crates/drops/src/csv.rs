@@ -275,6 +275,9 @@ pub(crate) fn header(format: &Csv, text: &[u8], ended: bool, place: Place) -> Re
 /// Which of the file's columns each wanted one is. All that is wrong is told at once.
 fn match_header(header: &[Arc<str>], contract: &Contract) -> Result<Vec<(Wanted, usize)>, Error> {
     let wanted = contract.or_header(header);
+    if !wanted.iter().any(|column| header.contains(&column.name)) {
+        return Err(no_header(&wanted));
+    }
     let at = |name: &str| header.iter().position(|column| **column == *name);
     let shown = |name: &str| format!("{:?}", crate::names::shown(name));
     let mut faults = Vec::new();
@@ -286,7 +289,8 @@ fn match_header(header: &[Arc<str>], contract: &Contract) -> Result<Vec<(Wanted,
     let unnamed = header.iter().enumerate().filter(|(_, name)| name.is_empty());
     fault("no name for column", unnamed.map(|(at, _)| (at + 1).to_string()).collect());
     let twice = header.iter().enumerate().filter(|(n, name)| !name.is_empty() && at(name) != Some(*n));
-    fault("twice", twice.map(|(_, name)| shown(name)).collect());
+    // By their places: without a contract nobody knows whether these are names, or a row of somebody's data.
+    fault("the name of an earlier column again for column", twice.map(|(at, _)| (at + 1).to_string()).collect());
     let missing = wanted.iter().filter(|column| at(&column.name).is_none());
     fault("missing", missing.map(|column| shown(&column.name)).collect());
     if !contract.ignores_extra() {
@@ -298,6 +302,14 @@ fn match_header(header: &[Arc<str>], contract: &Contract) -> Result<Vec<(Wanted,
             .hint("correct the header or the contract; names are compared as they are, with case and blanks"));
     }
     Ok(wanted.into_iter().filter_map(|column| at(&column.name).map(|at| (column, at))).collect())
+}
+
+/// The first line has nothing that is known to be a name, and may hold anything.
+fn no_header(wanted: &[Wanted]) -> Error {
+    let names: Vec<_> = wanted.iter().map(|column| format!("{:?}", crate::names::shown(&column.name))).collect();
+    Error::new(Kind::Data, format!("1: the header does not fit: it has none of {}", names.join(", "))).hint(
+        "does the file begin with a header? Its first line is not shown, for it may be a row; names are compared as they are, with case and blanks",
+    )
 }
 
 #[cfg(test)]

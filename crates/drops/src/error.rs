@@ -24,7 +24,9 @@ pub enum Kind {
     Changed,
     /// A permission said no, or a name, a link or a size is one that is never followed (77).
     Refused,
-    /// The format or the contract that was asked for cannot be (78).
+    /// A file that was to be new is there already (73).
+    Exists,
+    /// The format, the contract or the place for rows that was asked for cannot be (78).
     Config,
     /// The disk or the machine failed; the same may succeed later (69).
     Unavailable,

@@ -16,7 +16,7 @@ pub trait RejectSink: Send {
     /// file's last row may lack.
     ///
     /// # Errors
-    /// What the system says; the file fails with it.
+    /// What the system says; the file fails with it. `InvalidInput` when rows of this file cannot be kept beside those of the ones before.
     fn keep(&mut self, reject: &Reject, original: &[u8]) -> io::Result<()>;
 
     /// Keeps the line of the file that names its columns, which comes before any row. Formats without one never call it.
@@ -104,5 +104,22 @@ impl Tally {
 }
 
 fn unkept(error: io::Error) -> Error {
-    Error::io("keep a row that was refused", error)
+    if error.kind() == io::ErrorKind::InvalidInput {
+        return Error::new(Kind::Config, error).hint("give all files the same header, or load without --rejects");
+    }
+    Error::new(Kind::Unavailable, "could not keep a row that was refused")
+        .hint("look at the disk that rows which are left out are written to, then start again; nothing was loaded")
+        .because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_have_no_place_are_no_trouble_of_the_disk() {
+        let error = unkept(io::Error::new(io::ErrorKind::InvalidInput, "their headers differ"));
+        assert_eq!((error.kind, error.what.as_str()), (Kind::Config, "their headers differ"));
+        assert_eq!(unkept(io::Error::other("full")).kind, Kind::Unavailable);
+    }
 }

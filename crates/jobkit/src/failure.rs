@@ -1,7 +1,8 @@
 //! What an operator sees when a job fails: what happened, to what, and what to do next.
 //!
 //! Promises: one exit code, causes listed once each, URLs and `name=value` secrets redacted in every text that is
-//! rendered, whoever wrote it. Refuses to guess: the exit code is chosen where the error is understood.
+//! rendered, whoever wrote it. Refuses to guess: the exit code is chosen where the error is understood; and where nobody knows whether a job has
+//! done what it was to do, nothing that comes later says that it has not.
 
 use std::error::Error;
 use std::fmt;
@@ -24,13 +25,15 @@ pub struct Failure {
     what: String,
     hint: Option<String>,
     source: Option<Source>,
+    /// Whether it is not known if what was to be published is.
+    left_open: bool,
 }
 
 impl Failure {
     /// `what` says what happened to what, in lower case, without secrets: `connect to the source database h:5432/db`.
     #[must_use]
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), hint: None, source: None }
+        Self { exit, what: what.into(), hint: None, source: None, left_open: false }
     }
 
     /// Says what to do next.
@@ -50,8 +53,21 @@ impl Failure {
     /// The same failure, seen from further out: keeps exit code and hint, and becomes the cause of `what`.
     #[must_use]
     pub fn context(mut self, what: impl Into<String>) -> Self {
-        let (exit, hint) = (self.exit, self.hint.take());
-        Self { exit, what: what.into(), hint, source: Some(Box::new(self)) }
+        let (exit, hint, left_open) = (self.exit, self.hint.take(), self.left_open);
+        Self { exit, what: what.into(), hint, source: Some(Box::new(self)), left_open }
+    }
+
+    /// Marks a failure after which it is not known whether the job has done what it was to do: an answer was lost.
+    #[must_use]
+    pub fn left_open(mut self) -> Self {
+        self.left_open = true;
+        self
+    }
+
+    /// Whether it is marked so.
+    #[must_use]
+    pub fn is_left_open(&self) -> bool {
+        self.left_open
     }
 
     /// How the process will end.

@@ -2,7 +2,8 @@
 //!
 //! Promises: the first SIGINT or SIGTERM cancels the job's token and gives it a stated grace to end by itself; what has
 //! not ended by then is dropped; a second signal ends the process at once. A job that succeeded before the grace ran out
-//! is a success: what it published is published. Refuses to call an interrupted job anything but interrupted.
+//! is a success: what it published is published. Refuses to call an interrupted job anything but interrupted, except one that does not know
+//! what became of its work: that it says.
 
 use std::fmt;
 use std::future::Future;
@@ -110,7 +111,7 @@ impl Shutdown {
     ///
     /// # Errors
     /// The job's own failure when there was no signal; [`Exit::Interrupted`] when there was one and the job did not
-    /// succeed nevertheless, with the job's failure as the cause.
+    /// succeed nevertheless, with the job's failure as the cause. A failure that is left open keeps its exit.
     pub async fn run<T>(&self, job: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let mut job = pin!(job);
         let ended = tokio::select! {
@@ -131,7 +132,7 @@ impl Shutdown {
         let by = self.signal().map_or_else(|| "a cancelled run".to_owned(), |signal| signal.to_string());
         let grace = format::duration(self.grace);
         Failure::new(Exit::Interrupted, format!("stopped by {by}; the job did not end within {grace} and was aborted"))
-            .hint("look at what is there (longshore list) before the next run")
+            .hint("look at what is there before the next run, with `longshore list`, or `longshore load --history` for a load: a commit that was under way may have happened")
     }
 }
 
@@ -149,7 +150,7 @@ pub(crate) async fn another_signal() {
 
 fn interrupted(signal: StopSignal, failure: Failure) -> Failure {
     let what = format!("stopped by {signal}");
-    if failure.exit() == Exit::Interrupted {
+    if failure.exit() == Exit::Interrupted || failure.is_left_open() {
         failure.context(what)
     } else {
         Failure::new(Exit::Interrupted, what).because(failure)
@@ -192,6 +193,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_job_that_does_not_know_what_it_did_says_so() {
+        let shutdown = Shutdown::manual(PATIENCE);
+        shutdown.stop(StopSignal::Terminate);
+        let unknown = || failed(Exit::Unavailable).hint("ask the server").left_open().context("load");
+        let failure = shutdown.run::<()>(async { Err(unknown()) }).await.unwrap_err();
+        assert_eq!((failure.exit(), failure.to_string()), (Exit::Unavailable, "stopped by SIGTERM".to_owned()));
+        assert_eq!(failure.what_next().as_deref(), Some("ask the server"));
+        assert!(failure.is_left_open() && failure.causes().contains(&"canceled".to_owned()));
+    }
+
+    #[tokio::test]
     async fn a_job_that_succeeds_within_the_grace_has_succeeded() {
         let shutdown = Shutdown::manual(PATIENCE);
         shutdown.stop(StopSignal::Interrupt);
@@ -209,5 +221,7 @@ mod tests {
         let failure = shutdown.run(pending::<Result<(), Failure>>()).await.unwrap_err();
         assert_eq!(failure.exit(), Exit::Interrupted);
         assert!(failure.to_string().contains("aborted") && !failure.to_string().contains("published"));
+        // Of a load, too, nobody knows.
+        assert!(failure.what_next().unwrap().contains("longshore load --history"));
     }
 }

@@ -62,8 +62,8 @@ pub trait InputRows: Send {
     }
 }
 
-/// Gives a place for the rows of one file that are left out.
-pub type Sinks = Box<dyn FnMut() -> Box<dyn RejectSink> + Send>;
+/// Gives a place for the rows of one file that are left out. Asked when the file is opened: for a drop that is loaded already, never.
+pub type Sinks = Box<dyn FnMut() -> Result<Box<dyn RejectSink>, drops::Error> + Send>;
 
 /// How the files of a drop are read.
 #[derive(Default)]
@@ -112,7 +112,7 @@ impl Input for DropInput {
             None => Format::of(&file)?,
         };
         let left = self.terms.max_rejects.saturating_sub(self.rejected.load(Ordering::SeqCst));
-        let rejects = self.terms.sinks.as_mut().map(|sink| sink());
+        let rejects = self.terms.sinks.as_mut().map(|sink| sink()).transpose()?;
         let reading = Reading { max_rejects: left, rejects, ..Reading::default() };
         let rows = open_rows_with(&self.frozen, &file, &format, &self.terms.contract, reading).await?;
         Ok(Box::new(FileRows { rows, file, rejected: Arc::clone(&self.rejected) }))

@@ -2,7 +2,9 @@
 //!
 //! Owns the steps and nothing of what they do. Promises that the lease is looked at last before the commit; that losing it, or a signal, ends
 //! everything before the commit at once, by closing the connections; that the commit itself is waited for; and that a run which failed is noted in
-//! the ledger where that can be. Tests stop it between any two steps.
+//! the ledger, and leaves nothing in staging, where that can be. Tests stop it between any two steps.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -13,6 +15,9 @@ use crate::input::{Input, InputFile};
 use crate::record::{Counts, FileRecord, Record, Status};
 use crate::target::{Fence, Look, Merge, Ready, Staging, Target};
 use crate::{Error, Plan};
+
+/// How long a run that failed goes on to clear up: a signal's grace is not much longer.
+const CLEARING: Duration = Duration::from_secs(5);
 
 /// Whether the run may go on.
 #[async_trait]
@@ -108,18 +113,33 @@ pub async fn load(
         Ok(Prepared::Ready(ready, staging)) => finish(target, plan, permit, steps, ready, staging, &record).await,
         Err(error) => Err(explained(target, minted.as_ref(), error).await),
     };
-    if let Err(error) = &result
-        && minted.is_some()
+    if let (Err(error), Some(fence)) = (&result, &minted)
         && error.is_settled()
-        && !plan.dry_run
     {
-        record.status = Status::Failed;
-        record.error = Some(error.to_string());
-        if let Err(unnoted) = target.note(&record).await {
-            tracing::warn!(error = %unnoted, "could not note in the ledger that this run has failed");
+        if !plan.dry_run {
+            note(target, record, error).await;
         }
+        clear(target, fence).await;
     }
     result
+}
+
+/// Notes a failure in the ledger, where that can be.
+async fn note(target: &dyn Target, mut record: Record, error: &Error) {
+    record.status = Status::Failed;
+    record.error = Some(error.to_string());
+    if let Err(unnoted) = target.note(&record).await {
+        tracing::warn!(error = %unnoted, "could not note in the ledger that this run has failed");
+    }
+}
+
+/// Leaves no copy of the drop behind, where that can be. The connections of what failed are closed by now, and the server may still learn of it.
+async fn clear(target: &dyn Target, fence: &Fence) {
+    match tokio::time::timeout(CLEARING, target.clear(fence)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the staging table stays for the next run to drop"),
+        Err(_) => tracing::debug!("the staging table stays for the next run to drop: the server did not answer"),
+    }
 }
 
 enum Prepared {
@@ -205,7 +225,7 @@ async fn finish(
     steps.at(Step::Committed).await;
     discard(staging).await;
     // What the ledger has to add: the target's own times. Without an answer the run is as loaded as with one.
-    let noted = target.loaded(&plan.job, Look::Drop(record.drop.as_deref().unwrap_or_default())).await;
+    let noted = target.loaded(&plan.job, Look::Run(record.run)).await;
     let record = noted.ok().flatten().unwrap_or_else(|| record.clone());
     Ok(Done::Loaded { record: Box::new(record) })
 }

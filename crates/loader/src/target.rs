@@ -30,6 +30,8 @@ pub enum Look<'a> {
     Listing(&'a str),
     /// This very drop.
     Drop(&'a str),
+    /// This very run, also when another one has loaded the same drop again since.
+    Run(RunId),
 }
 
 /// Rows on their way into staging.
@@ -78,6 +80,12 @@ pub trait Target: Debug + Send + Sync {
     /// # Errors
     /// [`Error::Target`], with kind `Config` when the table is not one that can be loaded so.
     async fn stage(&self, fence: &Fence, columns: &[String]) -> Result<Box<dyn Staging>, Error>;
+
+    /// Drops what a run of this number has left in staging, if anything.
+    ///
+    /// # Errors
+    /// [`Error::Target`]: the next run drops it then.
+    async fn clear(&self, fence: &Fence) -> Result<(), Error>;
 
     /// Notes a run that failed.
     ///

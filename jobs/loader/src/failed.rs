@@ -17,7 +17,7 @@ pub(crate) fn of_load(error: Error) -> Failure {
         Error::Merging { .. } => Exit::Busy,
         Error::Rows { .. } => Exit::Data,
         Error::Unsettled { source, .. } => {
-            let failure = Failure::new(Exit::Unavailable, what).because(source);
+            let failure = Failure::new(Exit::Unavailable, what).because(source).left_open();
             return hint.into_iter().fold(failure, Failure::hint);
         }
     };
@@ -30,6 +30,7 @@ pub(crate) fn of_drop(error: drops::Error) -> Failure {
         Kind::Missing | Kind::Changed => Exit::NoInput,
         Kind::Data => Exit::Data,
         Kind::Refused => Exit::Refused,
+        Kind::Exists => Exit::Exists,
         Kind::Config => Exit::Config,
         Kind::Unavailable => Exit::Unavailable,
         Kind::Internal => Exit::Internal,
@@ -38,5 +39,30 @@ pub(crate) fn of_drop(error: drops::Error) -> Failure {
     match error.source {
         Some(source) => failure.because(source),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use jobkit::{Shutdown, StopSignal};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_not_known_is_not_called_undone_after_a_signal() {
+        let shutdown = Shutdown::manual(std::time::Duration::from_secs(20));
+        shutdown.stop(StopSignal::Terminate);
+        let table = || "t".parse().unwrap();
+        let opened =
+            loader::open("mysql://u@h/d", None, table(), loader::Mode::Append, loader::Limits::default(), false);
+        let Err(Error::Target(source)) = opened else { panic!("it is no target yet") };
+        let source = Box::new(source);
+        let unsettled = Error::Unsettled { run: lease::RunId::generate(), location: "here".to_owned(), source };
+        let failure = shutdown.run::<()>(async { Err(of_load(unsettled)) }).await.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Unavailable);
+        assert!(failure.render_text().contains("is not known"), "{failure}");
+        let stopped = shutdown.run::<()>(async { Err(of_load(Error::Stopped)) }).await.unwrap_err();
+        assert_eq!(stopped.exit(), Exit::Interrupted);
     }
 }

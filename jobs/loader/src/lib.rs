@@ -1,8 +1,9 @@
 //! The loader job: one drop of files into one table, once, all or nothing.
 //!
 //! Owns the order of a run: options, lease, the frozen list, the load, the lease given back. Promises that nothing is asked of the target without a
-//! lease; that a run which is refused says who is at work and since when (exit 75); that without the lease's server nothing runs (exit 69); and that a lost
-//! lease or a signal ends the run before its merge (exit 74). What keeps data correct when all that fails is in `loader`.
+//! lease; that a run which is refused says who is at work and since when (exit 75); that without the lease's server nothing runs (exit 69); that a lost
+//! lease or a signal ends the run before its commit (exit 74); and that rows which were left out of a table, or may have been, are kept. Refuses drops that say
+//! of a file that it goes into another table. What keeps data correct when all that fails is in `loader`.
 
 mod args;
 mod failed;
@@ -12,14 +13,14 @@ mod report;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 
 use async_trait::async_trait;
-use drops::{Complete, Source, freeze};
+use drops::{Complete, Frozen, Source, freeze};
 use jobkit::{Exit, Failure, Kit, OrFail, Secret, Shutdown};
 use lease::{Access, Claim, Held, Lease, RunId, Watch};
-use loader::{Done, DropInput, Error, Limits, Permit, Plan, Sinks, Step, Steps, Terms};
+use loader::{Done, DropInput, Error, Limits, Permit, Plan, Step, Steps, TableName, Terms};
 
 use args::Wanted;
 pub use args::{How, LoadArgs, Written};
-use rejects::RejectFile;
+use rejects::{Hold, RejectFile};
 
 /// Loads a drop, or shows what was loaded.
 ///
@@ -89,6 +90,7 @@ async fn load(args: &LoadArgs, kit: &Kit, wanted: Wanted, run: RunId, watch: Wat
     let limits = Limits { lock: args.lock_timeout, ..Limits::default() };
     let Wanted { job, drop: folder, table, mode, format, contract, options } = wanted;
     let password = args.target_password.as_ref().map(Secret::expose);
+    let into = table.clone();
     let target =
         loader::open(args.target.expose(), password, table, mode, limits, args.allow_empty).map_err(failed::of_load)?;
     kit.progress.stage("list the drop");
@@ -97,11 +99,23 @@ async fn load(args: &LoadArgs, kit: &Kit, wanted: Wanted, run: RunId, watch: Wat
     for note in frozen.notes() {
         tracing::warn!("{note}");
     }
-    let rejects = args.rejects.as_deref().map(RejectFile::create).transpose()?;
-    let sinks = rejects.as_ref().map(|file| Box::new(file.sink()) as Sinks);
+    refuse_other_tables(&frozen, &into)?;
+    let rejects = args.rejects.as_deref().map(RejectFile::at).transpose()?;
+    let sinks = rejects.as_ref().map(RejectFile::sinks);
     let terms = Terms { format, contract, max_rejects: args.max_rejects, sinks };
     let mut input = DropInput::new(frozen, folder.display().to_string(), terms);
-    let plan = Plan {
+    let plan = plan(args, job, run, options);
+    let permit = Going { watch, shutdown: kit.shutdown.clone() };
+    let shown = Shown { kit, rejects: rejects.as_ref().map(RejectFile::held) };
+    let done = loader::load(&*target, &mut input, &plan, &permit, &shown).await;
+    if let Some(file) = rejects {
+        file.end(needs_rejects(&done));
+    }
+    Ok((done.map_err(failed::of_load)?, target.location()))
+}
+
+fn plan(args: &LoadArgs, job: lease::Job, run: RunId, options: String) -> Plan {
+    Plan {
         job,
         run,
         workers: args.workers.into(),
@@ -110,13 +124,36 @@ async fn load(args: &LoadArgs, kit: &Kit, wanted: Wanted, run: RunId, watch: Wat
         options,
         program: concat!("longshore ", env!("CARGO_PKG_VERSION")).to_owned(),
         image: args.image.clone(),
-    };
-    let permit = Going { watch, shutdown: kit.shutdown.clone() };
-    let done = loader::load(&*target, &mut input, &plan, &permit, &Shown(kit)).await.map_err(failed::of_load)?;
-    if let (Some(file), Done::Loaded { .. } | Done::DryRun { .. }) = (rejects, &done) {
-        file.keep();
     }
-    Ok((done, target.location()))
+}
+
+/// Whether rows that were left out are, or may be, missing from the table because of it.
+fn needs_rejects(done: &Result<Done, Error>) -> bool {
+    match done {
+        Ok(Done::Loaded { .. } | Done::DryRun { .. }) => true,
+        Ok(Done::AlreadyLoaded { .. }) => false,
+        Err(error) => !error.is_settled(),
+    }
+}
+
+/// What a drop says of its files' tables is not passed over: rows of another table might just fit.
+fn refuse_other_tables(frozen: &Frozen, table: &TableName) -> Result<(), Failure> {
+    // A drop that names no schema leaves that to us; one that names it means it.
+    let is_ours = |said: &str| {
+        said.parse().is_ok_and(|said: TableName| {
+            said.name == table.name && (said.schema.is_none() || said.schema == table.schema)
+        })
+    };
+    let other = |file: &drops::File| file.listed.table.clone().filter(|said| !is_ours(said));
+    match frozen.files().iter().find_map(|file| other(file).map(|said| (&file.path, said))) {
+        None => Ok(()),
+        Some((path, said)) => {
+            let said = said.escape_debug();
+            let what = format!("drop.yaml says that {path} goes into {said}, and --table says {table}");
+            Err(Failure::new(Exit::Config, what)
+                .hint("load each table's files as a drop of their own; nothing was loaded"))
+        }
+    }
 }
 
 /// Goes on as long as the lease is held and nobody says stop.
@@ -142,8 +179,11 @@ impl Permit for Going {
     }
 }
 
-/// Shows how far a load is.
-struct Shown<'a>(&'a Kit);
+/// Shows how far a load is, and keeps the file of rows that are left out from where it may be needed.
+struct Shown<'a> {
+    kit: &'a Kit,
+    rejects: Option<Hold>,
+}
 
 #[async_trait]
 impl Steps for Shown<'_> {
@@ -151,13 +191,64 @@ impl Steps for Shown<'_> {
         let stage = match step {
             Step::Minted => "copy rows into staging",
             Step::Staged => "merge",
-            Step::Merged => "commit",
+            Step::Merged => {
+                if let Some(rejects) = &self.rejects {
+                    rejects.hold();
+                }
+                "commit"
+            }
             Step::Committed => return,
         };
-        self.0.progress.stage(stage);
+        self.kit.progress.stage(stage);
     }
 
     fn read(&self, rows: u64, bytes: u64) {
-        self.0.progress.add(rows, bytes);
+        self.kit.progress.add(rows, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use super::*;
+
+    async fn drop_that_says(table: &str) -> Frozen {
+        let folder = tempfile::tempdir().unwrap();
+        let listed = format!("files: [{{path: a.csv}}, {{path: b.csv, table: '{table}'}}]");
+        std::fs::write(folder.path().join("drop.yaml"), listed).unwrap();
+        for name in ["a.csv", "b.csv"] {
+            std::fs::write(folder.path().join(name), "id\n1\n").unwrap();
+        }
+        freeze(&Source::Directory(folder.path().to_owned()), Complete::Marked).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn files_go_where_the_drop_says_or_nowhere() {
+        for (said, table, fits) in [
+            ("patients", "patients", true),
+            ("patients", "lab.patients", true),
+            ("lab.patients", "lab.patients", true),
+            ("contacts", "patients", false),
+            ("lab.patients", "patients", false),
+            ("old.patients", "lab.patients", false),
+            ("Patients", "patients", false),
+            ("", "patients", false),
+        ] {
+            let refused = refuse_other_tables(&drop_that_says(said).await, &table.parse().unwrap());
+            assert_eq!(refused.is_ok(), fits, "{said} {table}");
+            let Err(failure) = refused else { continue };
+            assert_eq!(failure.exit(), Exit::Config);
+            assert!(failure.what().contains("b.csv") && failure.what().contains(table), "{failure}");
+        }
+    }
+
+    #[test]
+    fn rows_that_were_left_out_are_kept_unless_the_load_is_known_not_to_have_happened() {
+        assert!(!needs_rejects(&Err(Error::Stopped)));
+        let opened =
+            loader::open("mysql://u@h/d", None, "t".parse().unwrap(), loader::Mode::Append, Limits::default(), false);
+        let Err(Error::Target(source)) = opened else { panic!("it is no target yet") };
+        let (run, location) = (RunId::generate(), "here".to_owned());
+        assert!(needs_rejects(&Err(Error::Unsettled { run, location, source: Box::new(source) })));
     }
 }

@@ -132,7 +132,8 @@ async fn null_is_what_is_declared_and_never_quoted() {
 async fn all_that_is_wrong_with_a_header_is_told_at_once() {
     let wanted = contract(&[("a", Type::Text), ("b", Type::Text), ("d", Type::Text)]);
     let error = refused(b"A,b,b,,z\n", &csv(), &wanted, Kind::Data).await;
-    for part in ["a.csv:1:", "no name for column 4", "twice \"b\"", "missing \"a\", \"d\"", "not wanted \"A\", \"z\""] {
+    let again = "the name of an earlier column again for column 3";
+    for part in ["a.csv:1:", "no name for column 4", again, "missing \"a\", \"d\"", "not wanted \"A\", \"z\""] {
         assert!(error.what.contains(part), "{part}: {error}");
     }
     refused(b"", &csv(), &Contract::any(), Kind::Data).await;
@@ -244,6 +245,18 @@ impl RejectSink for Kept {
 
 fn allowing(max_rejects: u64, kept: &Kept) -> Reading {
     Reading { max_rejects, rejects: Some(Box::new(kept.clone())), ..Reading::default() }
+}
+
+#[tokio::test]
+async fn a_first_line_that_is_no_header_is_not_shown() {
+    let wanted = contract(&[("id", Type::Text), ("name", Type::Text)]);
+    let row = b"7,canary,canary\n8,b,c\n";
+    for contract in [wanted.clone(), wanted.ignore_extra(), Contract::any()] {
+        let error = refused(row, &csv(), &contract, Kind::Data).await;
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    }
+    let error = refused(row, &csv(), &contract(&[("id", Type::Text)]), Kind::Data).await;
+    assert!(error.what.contains("none of \"id\"") && error.hint.unwrap().contains("begin with a header"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Owns the search. Values that are no value of their column's type are listed, where the server can tell without failing (from version 16 on);
 //! every other refusal is found by halving: half of the rows are merged, kept when that works and taken back when not, until one is left. It costs
 //! about one more merge, is never committed, and finds what a constraint, a trigger or a type says, whatever it is. Promises that rows are named
-//! by their places and that no value is repeated.
+//! by their places and that no value is repeated: what a server says of values is never handed on.
 
 use engine::Kind;
 use postgres::{StatementError, StatementSession, literal};
@@ -14,7 +14,7 @@ use crate::record::Record;
 use crate::{BadRow, Error, Mode};
 
 /// How many rows an error lists.
-const MOST: usize = 20;
+pub(super) const MOST: usize = 20;
 /// The version from which on the server tells whether a text is a value.
 const TELLS: u32 = 16;
 
@@ -35,13 +35,18 @@ pub(super) async fn explain(
             Vec::new()
         }
     };
-    let shown = &staged.table.shown;
     if found.is_empty() {
-        return Error::rows(format!("{shown} does not take the rows: {}", why(&error)), found, false);
+        let what = format!("{} does not take the rows: {}", staged.table.shown, why(&error));
+        return Error::rows(what, found, false);
     }
-    let more = found.len() > MOST;
-    let rows: Vec<_> = found.into_iter().take(MOST).collect();
-    Error::rows(format!("{shown} does not take rows of the drop:"), rows, more)
+    not_taken(staged, found)
+}
+
+/// The error that lists rows.
+pub(super) fn not_taken(staged: &Staged, mut rows: Vec<BadRow>) -> Error {
+    let more = rows.len() > MOST;
+    rows.truncate(MOST);
+    Error::rows(format!("{} does not take rows of the drop:", staged.table.shown), rows, more)
 }
 
 async fn search(
@@ -68,7 +73,7 @@ async fn search(
     halve(session, staged, record).await
 }
 
-/// What is wrong, in the server's words without the value.
+/// What is wrong, without the value.
 pub(super) fn why(error: &StatementError) -> String {
     let constraint = error.constraint.as_deref().unwrap_or("a constraint");
     match error.state.as_deref() {
@@ -77,8 +82,26 @@ pub(super) fn why(error: &StatementError) -> String {
         Some("23505") => format!("the key is there already ({constraint})"),
         Some("23514") => format!("violates the check {constraint}"),
         Some("23P01") => format!("violates the exclusion {constraint}"),
+        // What the server says of values repeats them, and in its own language.
+        Some("22P02") => "not a value of its column's type".to_owned(),
+        Some("22003") => "out of the range of its column's type".to_owned(),
+        Some("22001") => "too long for its column".to_owned(),
+        Some("22007" | "22008") => "not a date or time that there is".to_owned(),
+        Some(state) if state.starts_with("22") => format!("not a value that its column takes (SQLSTATE {state})"),
         _ => error.error.what.split_once(": ").map_or_else(|| error.error.what.clone(), |(_, said)| said.to_owned()),
     }
+}
+
+/// An error that may be about a value, without the value.
+pub(super) fn told(error: StatementError) -> engine::Error {
+    if !error.is(&["22"]) {
+        return error.error;
+    }
+    let said = why(&error);
+    let mut told = error.error;
+    let doing = told.what.split_once(": ").map_or("", |(doing, _)| doing);
+    told.what = format!("{doing}: {said}");
+    told
 }
 
 /// Values that are none of their column's type.
@@ -96,7 +119,7 @@ async fn invalid(session: &StatementSession, staged: &Staged, record: &Record) -
         values.join(", "),
         MOST + 1
     );
-    let rows = session.rows("look for values that are none", &query, &[]).await.map_err(|error| error.error)?;
+    let rows = session.rows("look for values that are none", &query, &[]).await.map_err(told)?;
     Ok(rows
         .iter()
         .map(|row| {
@@ -133,21 +156,16 @@ pub(super) async fn refuse(
     why: &str,
 ) -> Result<(), Error> {
     let query = format!("SELECT f::text, l::text FROM {} WHERE {condition} ORDER BY n LIMIT {}", staged.sql, MOST + 1);
-    let mut rows = listed(session, record, &query, why).await?;
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let more = rows.len() > MOST;
-    rows.truncate(MOST);
-    Err(Error::rows(format!("{} does not take rows of the drop:", staged.table.shown), rows, more))
+    let rows = listed(session, record, &query, why).await?;
+    if rows.is_empty() { Ok(()) } else { Err(not_taken(staged, rows)) }
 }
 
 async fn listed(session: &StatementSession, record: &Record, query: &str, why: &str) -> Result<Vec<BadRow>, Error> {
-    let rows = session.rows("look for rows that are not taken", query, &[]).await.map_err(|error| error.error)?;
+    let rows = session.rows("look for rows that are not taken", query, &[]).await.map_err(told)?;
     Ok(rows.iter().map(|row| at_place(record, row[0].as_deref(), row[1].as_deref(), why.to_owned())).collect())
 }
 
-fn at_place(record: &Record, file: Option<&str>, line: Option<&str>, why: String) -> BadRow {
+pub(super) fn at_place(record: &Record, file: Option<&str>, line: Option<&str>, why: String) -> BadRow {
     let file = file.and_then(|file| file.parse::<usize>().ok()).and_then(|at| record.files.get(at));
     let line = line.and_then(|line| line.parse().ok()).unwrap_or_default();
     BadRow { file: file.map(|file| file.path.clone()).unwrap_or_default(), line, column: None, why }
@@ -170,7 +188,7 @@ async fn halve(session: &StatementSession, staged: &Staged, record: &Record) -> 
 async fn halved(session: &StatementSession, staged: &Staged, record: &Record) -> Result<Vec<BadRow>, Error> {
     // The index goes with the transaction; without it each half would read all staged rows.
     begin(session, staged).await?;
-    let said = |error: StatementError| Error::Target(error.error);
+    let said = |error: StatementError| Error::Target(told(error));
     session.run("look for a row", &format!("CREATE INDEX ON {} (n)", staged.sql)).await.map_err(said)?;
     if staged.target.mode == Mode::Replace {
         make_room(session, staged, record).await?;
@@ -196,7 +214,7 @@ async fn part(
     from: u64,
     to: u64,
 ) -> Result<Option<StatementError>, Error> {
-    let said = |error: StatementError| Error::Target(error.error);
+    let said = |error: StatementError| Error::Target(told(error));
     session.run("look for a row", "SAVEPOINT half").await.map_err(said)?;
     match session.change("insert", &insert(staged, Some((from, to))), &[]).await {
         Ok(_) => session.run("look for a row", "RELEASE SAVEPOINT half").await.map_err(said).map(|()| None),

@@ -117,24 +117,24 @@ pub(super) async fn note_failure(session: &StatementSession, record: &Record) ->
     Ok(insert(session, record).await.map_err(|error| error.error)?)
 }
 
-/// Whether a run has loaded.
+/// Whether a run has loaded; another one may have loaded the drop again since.
 pub(super) async fn has_loaded(session: &StatementSession, record: &Record) -> Result<bool, StatementError> {
-    let query = "SELECT run_id FROM longshore.load_ledger WHERE run_id = $1::text AND status = 'loaded'";
+    let query = "SELECT run_id FROM longshore.load_ledger WHERE run_id = $1::text AND status IN ('loaded', 'reloaded')";
     let rows = session.rows("look into the ledger", query, &[Some(&record.run.to_string())]).await?;
     Ok(!rows.is_empty())
 }
 
 /// The run that has loaded what is looked for.
 pub(super) async fn loaded(session: &StatementSession, job: &Job, look: Look<'_>) -> Result<Option<Record>, Error> {
-    let (column, value) = match look {
-        Look::Listing(listing) => ("listing", listing),
-        Look::Drop(drop) => ("drop_id", drop),
+    let (condition, value) = match look {
+        Look::Listing(listing) => ("listing = $2::text AND status = 'loaded'", listing.to_owned()),
+        Look::Drop(drop) => ("drop_id = $2::text AND status = 'loaded'", drop.to_owned()),
+        Look::Run(run) => ("run_id = $2::text AND status IN ('loaded', 'reloaded')", run.to_string()),
     };
     let query = format!(
-        "SELECT {COLUMNS} FROM longshore.load_ledger WHERE job = $1::text AND {column} = $2::text AND status = 'loaded' \
-         ORDER BY epoch DESC LIMIT 1"
+        "SELECT {COLUMNS} FROM longshore.load_ledger WHERE job = $1::text AND {condition} ORDER BY epoch DESC LIMIT 1"
     );
-    let rows = session.rows("look into the ledger", &query, &[Some(job.as_str()), Some(value)]).await;
+    let rows = session.rows("look into the ledger", &query, &[Some(job.as_str()), Some(&value)]).await;
     rows.map_err(|error| error.error)?.first().map(read).transpose()
 }
 

@@ -14,7 +14,7 @@ use engine::Kind;
 use postgres::{StatementError, StatementSession, ident};
 
 use super::staging::{Staged, column};
-use super::{blame, ground, ledger};
+use super::{blame, ground, ledger, strict, table};
 use crate::record::{Counts, Record};
 use crate::target::{Merge, Ready};
 use crate::{Error, Mode};
@@ -53,7 +53,7 @@ enum Failed {
 
 impl From<StatementError> for Failed {
     fn from(error: StatementError) -> Failed {
-        Failed::Other(Error::Target(error.error))
+        Failed::Other(Error::Target(blame::told(error)))
     }
 }
 
@@ -75,7 +75,10 @@ async fn attempt(
         return Ok(None);
     }
     refuse_nulls(session, staged, record).await?;
-    refuse_clock_words(session, staged, record).await?;
+    let changed = strict::find(session, staged, record).await.map_err(Failed::Rows)?;
+    if !changed.is_empty() {
+        return Err(Failed::Other(blame::not_taken(staged, changed)));
+    }
     let mut counts = record.counts;
     if staged.target.mode == Mode::Replace {
         counts.deleted = make_room(session, staged, record).await?;
@@ -129,17 +132,6 @@ async fn refuse_nulls(session: &StatementSession, staged: &Staged, record: &Reco
     blame::refuse(session, staged, record, &tests.join(" OR "), "its key is null").await
 }
 
-/// The server takes `tomorrow` for a date, another one each day: what a file says must not depend on when it is loaded.
-async fn refuse_clock_words(session: &StatementSession, staged: &Staged, record: &Record) -> Result<(), Error> {
-    let is_of_time = |cast: &str| cast.starts_with("date") || cast.starts_with("time");
-    for (at, is) in staged.table.columns.iter().enumerate().filter(|(_, is)| is_of_time(&is.cast)) {
-        let says = format!("{} ~* '(now|today|tomorrow|yesterday)'", column(at));
-        let why = format!("{} is said by a word of the clock, not by a date or time", is.name);
-        blame::refuse(session, staged, record, &says, &why).await?;
-    }
-    Ok(())
-}
-
 /// Deletes what is there. Others read it until the commit, and write nothing meanwhile.
 pub(super) async fn make_room(session: &StatementSession, staged: &Staged, record: &Record) -> Result<u64, Error> {
     let (table, shown) = (&staged.table.sql, &staged.table.shown);
@@ -154,13 +146,37 @@ pub(super) async fn make_room(session: &StatementSession, staged: &Staged, recor
     let what = format!("replace the rows of {shown}");
     let lock = format!("SET CONSTRAINTS ALL DEFERRED; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
     session.run(&what, &lock).await.map_err(|error| in_the_way(error, shown))?;
+    // Looked at before staging; what has come since then would count just the same.
+    table::may_be_replaced(session, &staged.table.oid, shown).await?;
     let deleted = session.change(&what, &format!("DELETE FROM {table}"), &[]).await;
-    Ok(deleted.map_err(|error| match error.is(&["23503"]) {
+    let deleted = deleted.map_err(|error| match error.is(&["23503"]) {
         true => error
             .error
             .hint("other tables refer to rows of this one: load with --mode upsert, or make their keys DEFERRABLE"),
         false => in_the_way(error, shown),
-    })?)
+    })?;
+    refuse_leftovers(session, staged).await?;
+    Ok(deleted)
+}
+
+/// The server's word that rows were deleted is not enough: a trigger or rule may have kept some, or put others there.
+async fn refuse_leftovers(session: &StatementSession, staged: &Staged) -> Result<(), Error> {
+    let (table, shown) = (&staged.table.sql, &staged.table.shown);
+    let query = format!("SELECT (EXISTS (SELECT FROM {table}))::text");
+    let left = session.rows(&format!("look whether {shown} is empty"), &query, &[]).await;
+    let left = left.map_err(|error| match error.is(&["42501"]) {
+        true => error.error.hint(format!("GRANT SELECT ON {table} to the role that loads; nothing was changed")),
+        false => error.error,
+    })?;
+    if left.first().and_then(|row| row[0].as_deref()) == Some("false") {
+        return Ok(());
+    }
+    Err(Error::Rows {
+        what: format!("{shown} still holds rows after all were deleted: a trigger or rule of its own keeps them"),
+        rows: Vec::new(),
+        more: false,
+        advice: Some("nothing was changed; take the trigger or rule away, or load with --mode upsert".to_owned()),
+    })
 }
 
 fn in_the_way(error: StatementError, table: &str) -> engine::Error {

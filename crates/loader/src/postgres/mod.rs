@@ -2,13 +2,14 @@
 //!
 //! Owns the order of sessions: each step has its own, and a step that is given up takes its session along. Everything of ours is in the schema
 //! `longshore` of the target's own database: `load_fence`, `load_ledger` and staging tables (`ground`, `ledger`, `staging`). `table` looks whether
-//! a table can be loaded, `merge` is the one transaction, `blame` finds the rows that it did not take.
+//! a table can be loaded, `strict` which text is a value of its columns, `merge` is the one transaction, `blame` finds the rows that it did not take.
 
 mod blame;
 mod ground;
 mod ledger;
 mod merge;
 mod staging;
+mod strict;
 mod table;
 
 use async_trait::async_trait;
@@ -122,6 +123,11 @@ impl Target for Postgres {
         let table = table::examine(&session, &self.table, &self.mode, columns, &self.location()).await?;
         let staged = staging::create(&session, self.clone(), fence.clone(), table).await?;
         Ok(Box::new(staged))
+    }
+
+    async fn clear(&self, fence: &Fence) -> Result<(), Error> {
+        let session = self.session(Some(fence.run)).await?;
+        staging::clear(&session, fence, TIDY_PATIENCE.min(self.lock_patience())).await
     }
 
     async fn note(&self, record: &Record) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //!
 //! Owns their names, their making, the copying into them and their end. A staging table belongs to one number of one job, by its name; it has a
 //! column for each of the drop's and the place where each row came from. It is unlogged: a crash empties it, so a merge counts. Promises that only
-//! tables of lower numbers of the same job are dropped. Refuses text that the server cannot keep, by its place.
+//! tables of the same job are dropped, of lower numbers or of the run itself. Refuses text that the server cannot keep, by its place.
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,7 +11,7 @@ use postgres::{StatementCopy, StatementSession, qualified};
 use sha2::{Digest, Sha256};
 
 use super::table::Table;
-use super::{Postgres, merge};
+use super::{Postgres, blame, merge};
 use crate::record::Record;
 use crate::target::{Fence, Merge, Portion, Staging, Writer};
 use crate::{BadRow, Error};
@@ -54,18 +54,33 @@ pub(super) fn column(at: usize) -> String {
     format!("c{at}")
 }
 
-/// Drops staging tables of lower numbers. One that somebody uses stays for another time.
+/// Drops staging tables of lower numbers.
 pub(super) async fn tidy(session: &StatementSession, fence: &Fence, patience: u64) -> Result<(), Error> {
+    drop_those(session, fence, patience, |number| number < fence.epoch).await
+}
+
+/// Drops the staging table of this number, if there is one.
+pub(super) async fn clear(session: &StatementSession, fence: &Fence, patience: u64) -> Result<(), Error> {
+    drop_those(session, fence, patience, |number| number == fence.epoch).await
+}
+
+/// Drops staging tables of a job by their numbers. One that somebody uses stays for another time.
+async fn drop_those(
+    session: &StatementSession,
+    fence: &Fence,
+    patience: u64,
+    wanted: impl Fn(Epoch) -> bool,
+) -> Result<(), Error> {
     let query = "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  WHERE n.nspname = 'longshore' AND c.relkind = 'r' AND pg_catalog.strpos(c.relname, $1::text) > 0 ORDER BY 1";
     let rows = session.rows("look for old staging tables", query, &[Some(&family(&fence.job))]).await;
     for table in rows.map_err(|error| error.error)?.into_iter().filter_map(|mut row| row.remove(0)) {
-        if number_in(&table, &fence.job).is_none_or(|number| number >= fence.epoch) {
+        if !number_in(&table, &fence.job).is_some_and(&wanted) {
             continue;
         }
         let drop = format!("SET lock_timeout = {patience}; DROP TABLE IF EXISTS {}", qualified("longshore", &table));
-        if let Err(error) = session.run("drop an old staging table", &drop).await {
-            tracing::warn!(table, error = %error.error, "an earlier run's staging table could not be dropped; the next run tries again");
+        if let Err(error) = session.run("drop a staging table", &drop).await {
+            tracing::warn!(table, error = %error.error, "a staging table could not be dropped; the job's next run tries again");
         }
     }
     Ok(())
@@ -138,13 +153,13 @@ impl Writer for Copying {
             Error::rows(what, vec![BadRow { file, ..bad }], true)
         })?;
         let bytes = self.buffer.split().freeze();
-        Ok(self.copy.write(bytes).await.map_err(|error| error.error)?)
+        Ok(self.copy.write(bytes).await.map_err(blame::told)?)
     }
 
     async fn finish(self: Box<Self>) -> Result<u64, Error> {
         let Copying { _session: session, mut copy, .. } = *self;
         copy.write(Bytes::from_static(TRAILER)).await.map_err(|error| error.error)?;
-        let rows = copy.finish().await.map_err(|error| error.error)?;
+        let rows = copy.finish().await.map_err(blame::told)?;
         drop(session);
         Ok(rows)
     }

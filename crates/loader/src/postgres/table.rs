@@ -1,7 +1,8 @@
 //! Whether a table can be loaded, and what its columns take.
 //!
 //! Owns the look at the catalog. Promises that a table for which a load could not keep its word is refused by name: one that a crash empties, one
-//! whose rows are elsewhere, one whose replacement would delete rows of others. Values are cast to a column's type without its length or scale,
+//! whose rows are elsewhere, one whose replacement would delete rows of others or not all of its own. Names of the drop are shown only where some are
+//! columns: else they may be somebody's data. Values are cast to a column's type without its length or scale,
 //! and assigned: a cast with the length would cut text without a word.
 
 use engine::{Error, Kind};
@@ -12,6 +13,8 @@ use crate::{Mode, TableName};
 /// A table that can be loaded.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
+    /// Its number in the catalog.
+    pub oid: String,
     /// Quoted, for SQL.
     pub sql: String,
     /// For people.
@@ -54,10 +57,10 @@ pub(super) async fn examine(
     let columns = matched(session, &oid, &shown, columns).await?;
     match mode {
         Mode::Append => {}
-        Mode::Replace => refuse_cascades(session, &oid, &shown).await?,
+        Mode::Replace => may_be_replaced(session, &oid, &shown).await?,
         Mode::Upsert { key } => require_key(session, &oid, &shown, key, &columns).await?,
     }
-    Ok(Table { sql, shown, name: relation, columns })
+    Ok(Table { oid, sql, shown, name: relation, columns })
 }
 
 fn config(what: String, hint: &str) -> Error {
@@ -116,11 +119,30 @@ async fn matched(session: &StatementSession, oid: &str, table: &str, wanted: &[S
         return Ok(columns);
     }
     let there: Vec<_> = rows.iter().filter_map(|row| row[0].as_deref()).collect();
-    let what = format!("{table} has no column {}: it has {}", missing.join(", "), there.join(", "));
-    Err(config(
-        what,
+    Err(unknown(table, &missing, wanted.len(), &there.join(", ")))
+}
+
+/// How many names an error repeats, and how much of each.
+const NAMES: usize = 20;
+const NAME_CHARS: usize = 63;
+
+/// The drop has columns that the table lacks.
+fn unknown(table: &str, missing: &[&str], of: usize, there: &str) -> Error {
+    if missing.len() == of {
+        let what = format!("none of the drop's column names ({of} in all) is a column of {table}: it has {there}");
+        let hint = "does the file begin with a header? Its first line is not shown, for it may be a row; \
+                    names are compared as they are written, capital letters included";
+        return config(what, hint);
+    }
+    let shown = |name: &&str| name.chars().take(NAME_CHARS).flat_map(char::escape_debug).collect::<String>();
+    let mut names: Vec<_> = missing.iter().take(NAMES).map(shown).collect();
+    if missing.len() > NAMES {
+        names.push(format!("and {} more", missing.len() - NAMES));
+    }
+    config(
+        format!("{table} has no column {}: it has {there}", names.join(", ")),
         "the drop's columns are found in the table by their names, as they are written; add or rename them",
-    ))
+    )
 }
 
 fn column(row: &TextRow, table: &str) -> Result<Column, Error> {
@@ -141,11 +163,25 @@ fn column(row: &TextRow, table: &str) -> Result<Column, Error> {
     Ok(Column { name, declared: text(1), cast: text(2), not_null: text(3) == "true" })
 }
 
-/// Replacing deletes all rows first: what refers to them must not go along.
+/// Replacing deletes all rows first: all must be seen, and what refers to them must not go along.
+pub(super) async fn may_be_replaced(session: &StatementSession, oid: &str, table: &str) -> Result<(), Error> {
+    let query = "SELECT pg_catalog.row_security_active(($1::text)::oid)::text";
+    let rows = session.rows(&format!("look at the policies of {table}"), query, &[Some(oid)]).await?;
+    if rows.first().and_then(|row| row[0].as_deref()) != Some("false") {
+        let what =
+            format!("row-level security may hide rows of {table} from this role: replacing could leave them there");
+        return Err(config(what, "load as the table's owner or with a role that has BYPASSRLS, or with --mode upsert"));
+    }
+    refuse_cascades(session, oid, table).await
+}
+
+/// Deleting goes down to partitions and children, which foreign keys may name by themselves. Keys among these are no matter: no row stays.
 async fn refuse_cascades(session: &StatementSession, oid: &str, table: &str) -> Result<(), Error> {
-    let query = "SELECT c.conname::text, c.conrelid::regclass::text FROM pg_catalog.pg_constraint c \
-        WHERE c.contype = 'f' AND c.confrelid = ($1::text)::oid AND c.conrelid <> c.confrelid AND c.confdeltype IN ('c', 'n', 'd') \
-        ORDER BY 1 LIMIT 1";
+    let query = "WITH RECURSIVE below(oid) AS (SELECT ($1::text)::oid \
+            UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b ON i.inhparent = b.oid) \
+        SELECT c.conname::text, c.conrelid::regclass::text FROM pg_catalog.pg_constraint c \
+        WHERE c.contype = 'f' AND c.confdeltype IN ('c', 'n', 'd') \
+        AND c.confrelid IN (SELECT oid FROM below) AND c.conrelid NOT IN (SELECT oid FROM below) ORDER BY 1 LIMIT 1";
     let rows = session.rows(&format!("look who refers to {table}"), query, &[Some(oid)]).await?;
     match rows.first().map(Vec::as_slice) {
         Some([Some(constraint), Some(other)]) => {

@@ -101,7 +101,7 @@ async fn a_lost_lease_ends_a_run_before_its_commit_wherever_it_is() {
         load.permit.send(false).unwrap();
         let error = load.end(go).await.unwrap_err();
         assert!(matches!(error, Error::Stopped), "{step:?}: {error}");
-        assert_eq!((count(&db, "lost").await, traces(&db).await.0), ("0".into(), "0".into()));
+        assert_eq!((count(&db, "lost").await, traces(&db).await), ("0".into(), ("0".into(), "0".into())));
     }
     assert!(is_loaded(&append(&db, "t", &drop_of("lost")).await.unwrap()));
     assert_eq!(traces(&db).await, ("1".into(), "0".into()));

@@ -18,7 +18,7 @@ async fn refused(db: &TestDatabase, mode: Mode, drop: &Hand) -> Error {
     let before = db.value("select md5(string_agg(t::text, ';' order by id)) from t").await;
     let error = run(&target(db, "t", mode), drop, &plan("job")).await.unwrap_err();
     assert_eq!(db.value("select md5(string_agg(t::text, ';' order by id)) from t").await, before, "{error}");
-    assert_eq!(traces(db).await.0, "0", "{error}");
+    assert_eq!(traces(db).await, ("0".into(), "0".into()), "{error}");
     error
 }
 
@@ -61,6 +61,75 @@ async fn a_replacement_never_takes_rows_of_other_tables_along() {
     db.exec("alter table child alter constraint plain deferrable").await;
     assert!(is_loaded(&run(&target(&db, "t", Mode::Replace), &drop, &plan("job")).await.unwrap()));
     assert_eq!(db.value(ALL).await, "1=new");
+}
+
+#[tokio::test]
+async fn a_replacement_that_leaves_old_rows_fails() {
+    let db = database("").await;
+    let drop = Hand::new(&["id", "name"], &["3|new"]);
+    let keep = "create function keep() returns trigger language plpgsql as 'begin return null; end'; \
+                create trigger keep before delete on t for each row execute function keep()";
+    let rule = "create rule keep as on delete to t do instead nothing";
+    for (ddl, undo) in [(keep, "drop trigger keep on t"), (rule, "drop rule keep on t")] {
+        db.exec(ddl).await;
+        let error = refused(&db, Mode::Replace, &drop).await;
+        assert!(error.to_string().contains("public.t still holds rows after all were deleted"), "{error}");
+        db.exec(undo).await;
+    }
+    assert!(is_loaded(&run(&target(&db, "t", Mode::Replace), &drop, &plan("job")).await.unwrap()));
+    assert_eq!(db.value(ALL).await, "3=new");
+}
+
+#[tokio::test]
+async fn rows_that_the_role_does_not_see_are_not_replaced() {
+    let db = database("create schema longshore").await;
+    let role = format!("load_{}", db.name);
+    db.exec(&format!(
+        "create role {role} login password 'x'; grant all on schema longshore to {role}; \
+         grant select, insert, delete on t to {role}; alter table t enable row level security; \
+         create policy one_row on t using (id = 1)"
+    ))
+    .await;
+    let url = db.url().replace(&format!("{}:{}@", db.server.user, db.server.password), &format!("{role}:x@"));
+    let as_role = crate::kit::at(&url, "t", Mode::Replace, crate::kit::quick());
+    let drop = Hand::new(&["id", "name"], &["1|new"]);
+    let error = run(&as_role, &drop, &plan("job")).await.unwrap_err();
+    assert!(error.to_string().contains("row-level security"), "{error}");
+    assert_eq!(db.value(ALL).await, "1=old 2=old");
+    db.exec("alter table t disable row level security").await;
+    assert!(is_loaded(&run(&as_role, &drop, &plan("job")).await.unwrap()));
+    db.exec(&format!("revoke select on t from {role}")).await;
+    let again = loader::Plan { reload: true, ..plan("job") };
+    let error = run(&as_role, &drop, &again).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("GRANT SELECT"), "{error}");
+    assert_eq!(db.value(ALL).await, "1=new");
+    db.exec(&format!("drop owned by {role}; drop role {role}")).await;
+}
+
+/// Keys that name a partition or a child and not the table, and keys among the parts, where no row stays.
+#[tokio::test]
+async fn a_replacement_takes_no_rows_along_by_keys_of_its_parts() {
+    let ddl = "create table visits (id int, year int, before int, primary key (id, year)) partition by list (year); \
+        create table visits_2026 partition of visits for values in (2026); create unique index one on visits_2026 (id); \
+        create table notes (visit int references visits_2026 (id) on delete cascade); \
+        create table base (id int); create table child (primary key (id)) inherits (base); \
+        create table on_child (id int references child on delete set null); \
+        alter table visits_2026 add constraint own foreign key (before) references visits_2026 (id) on delete cascade";
+    let db = database(ddl).await;
+    db.exec("insert into visits values (1, 2026); insert into notes values (1); insert into child values (1)").await;
+    let visits = Hand::new(&["id", "year"], &["1|2026"]);
+    for (table, drop, key) in
+        [("visits", &visits, "notes_visit_fkey"), ("base", &Hand::new(&["id"], &["1"]), "on_child_id_fkey")]
+    {
+        let error = run(&target(&db, table, Mode::Replace), drop, &plan("job")).await.unwrap_err();
+        assert!(error.to_string().contains(key), "{error}");
+    }
+    assert_eq!(
+        (db.value("select count(*) from notes").await, db.value("select count(*) from child").await),
+        ("1".into(), "1".into())
+    );
+    db.exec("drop table notes").await;
+    assert!(is_loaded(&run(&target(&db, "visits", Mode::Replace), &visits, &plan("job")).await.unwrap()));
 }
 
 #[tokio::test]

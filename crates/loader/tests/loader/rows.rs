@@ -16,7 +16,7 @@ async fn refused(db: &TestDatabase, table: &str, drop: &Hand) -> String {
     let before = db.value(&format!("select count(*) from {table}")).await;
     let error = append(db, table, drop).await.unwrap_err();
     assert_eq!(db.value(&format!("select count(*) from {table}")).await, before, "{error}");
-    assert_eq!(traces(db).await.0, "0", "{error}");
+    assert_eq!(traces(db).await, ("0".into(), "0".into()), "nothing is left, in staging either: {error}");
     error.to_string()
 }
 
@@ -92,7 +92,9 @@ async fn bad_last_rows(version: u16) {
         let said = if version < 16 && last.starts_with(['1', '9']) { "a.csv:502: " } else { said };
         assert!(text.contains(said), "{version} {last}: {text}");
         assert!(!text.contains("canary") || last == "501|canary" && !text.contains("secret"), "{text}");
+        assert!(!text.contains("99999999999"), "{text}");
     }
+    assert_eq!(db.value("select count(*) from longshore.load_ledger where error ~ 'canary|99999999999'").await, "0");
     let failed =
         "select count(*) from longshore.load_ledger where status = 'failed' and error <> '' and drop_id is not null";
     assert_eq!(db.value(failed).await, "7");
@@ -140,6 +142,138 @@ async fn dates_are_years_first_or_not_at_all() {
     assert_eq!(db.value("select d || ' ' || extract(epoch from s)::int from t").await, "2026-02-03 1770091506");
 }
 
+/// Columns of types whose values the server changes, or guesses.
+const TAKEN: &str = "create table t (d date, s timestamp, z timestamptz, c time, n numeric(6, 2), f timestamp(0), v varchar(3), \
+    q \"char\", w name, r daterange, m tstzmultirange, a date[], l numeric(4, 1)[], b bigint)";
+
+/// One value for a column; the error's text.
+async fn one(db: &TestDatabase, column: &str, value: &str) -> Result<Done, Error> {
+    append(db, "t", &Hand::new(&[column], &[value])).await
+}
+
+async fn values_that_would_change(version: u16) {
+    let db = database(version, TAKEN).await;
+    let long = "x".repeat(100);
+    for (column, value) in [
+        ("d", "23.11.26"),
+        ("d", "01/02/03"),
+        ("d", "20261123"),
+        ("d", "Tomorrow"),
+        ("d", "2026-11-23T23:30:00-05:00"),
+        ("d", " 2025-01-02"),
+        ("s", "2026-11-23T10:00:00+02:00"),
+        ("s", "now"),
+        ("s", "2026-11-23 10:00:00.1234567"),
+        ("z", "23.11.2026 10:00"),
+        ("z", "2026-11-23 10:00:00 Europe/Berlin"),
+        ("c", "10:00:00+02"),
+        ("c", "2026-11-23 10:00"),
+        ("n", "1.239"),
+        ("n", "1e-3"),
+        ("f", "2026-11-23 10:00:00.6"),
+        ("v", "abc   "),
+        ("q", "abc"),
+        ("w", long.as_str()),
+        ("r", "[today,)"),
+        ("r", "[2026-01-02,23.11.26)"),
+        ("m", "{[2026-01-02 10:00,tomorrow)}"),
+        ("a", "{2026-01-02,yesterday}"),
+        ("l", "{1.5,1.55}"),
+    ] {
+        let text = one(&db, column, value).await.unwrap_err().to_string();
+        assert!(text.contains(&format!("a.csv:2: column {column}: ")), "{version} {column} {value}: {text}");
+        assert!(!text.contains(value), "{text}");
+    }
+    assert_eq!((db.value("select count(*) from t").await, traces(&db).await), ("0".into(), ("0".into(), "0".into())));
+}
+
+#[tokio::test]
+async fn a_value_that_would_change_is_refused_on_15() {
+    values_that_would_change(15).await;
+}
+
+#[tokio::test]
+async fn a_value_that_would_change_is_refused_on_17() {
+    values_that_would_change(17).await;
+}
+
+#[tokio::test]
+async fn a_value_that_stays_what_it_is_is_taken() {
+    let db = database(15, TAKEN).await;
+    for (column, value, there) in [
+        ("d", "2026-11-23", "2026-11-23"),
+        ("d", "0044-03-15 BC", "0044-03-15 BC"),
+        ("d", "-infinity", "-infinity"),
+        ("s", "2026-11-23", "2026-11-23 00:00:00"),
+        ("s", "2026-11-23T10:00:00Z", "2026-11-23 10:00:00"),
+        ("s", "2026-11-23 10:00:00.120000000", "2026-11-23 10:00:00.12"),
+        ("z", "2026-11-23T10:00:00+02:00", "2026-11-23 08:00:00+00"),
+        ("z", "2026-11-23 10:00 -0330", "2026-11-23 13:30:00+00"),
+        ("c", "24:00:00", "24:00:00"),
+        ("n", "-1.2300", "-1.23"),
+        ("n", "1.5E3", "1500.00"),
+        ("f", "2026-11-23 10:00:00.000", "2026-11-23 10:00:00"),
+        ("v", "a  ", "a  "),
+        ("q", "a", "a"),
+        ("w", "x", "x"),
+        ("r", "[2026-01-02,)", "[2026-01-02,)"),
+        ("r", "empty", "empty"),
+        (
+            "m",
+            "{[2026-01-02,2026-01-03 10:00:00+02), (infinity,]}",
+            "{[\"2026-01-02 00:00:00+00\",\"2026-01-03 08:00:00+00\"),(infinity,)}",
+        ),
+        ("a", "{2026-01-02,NULL}", "{2026-01-02,NULL}"),
+        ("l", "{1.5,{}}", ""),
+        ("l", "{1.50,NULL}", "{1.5,NULL}"),
+    ] {
+        let done = one(&db, column, value).await;
+        if there.is_empty() {
+            done.unwrap_err();
+            continue;
+        }
+        assert!(is_loaded(&done.unwrap()), "{column} {value}");
+        let found =
+            db.value(&format!("set timezone = 'UTC'; select {column}::text from t where {column} is not null")).await;
+        assert_eq!(found, there, "{column} {value}");
+        db.exec("delete from t").await;
+    }
+}
+
+/// Before version 16 the server's own words are all there is, and they repeat the value.
+#[tokio::test]
+async fn the_servers_words_about_values_are_not_repeated() {
+    let db =
+        database(15, "create table t (i int, d double precision, n numeric(4, 1), u uuid, t timestamptz, j jsonb)")
+            .await;
+    for (column, value) in [
+        ("i", "98765432109"),
+        ("i", "9x"),
+        ("d", "9e400"),
+        ("n", "98765"),
+        ("u", "987"),
+        ("t", "2026-09-31 10:00"),
+        ("j", "{\"9"),
+    ] {
+        let text = refused(&db, "t", &Hand::new(&[column], &[value])).await;
+        assert!(text.contains("a.csv:2: "), "{text}");
+        assert!(!text.contains(value), "{text}");
+    }
+    let told = "select count(*) from longshore.load_ledger where error ~ '98765|9e400|09-31|9x|987'";
+    assert_eq!(db.value(told).await, "0");
+}
+
+#[tokio::test]
+async fn a_first_row_in_place_of_a_header_is_not_shown() {
+    let db = database(15, "create table t (id int, name text)").await;
+    let text = refused(&db, "t", &Hand::new(&["7", "Jane canary"], &["8|b"])).await;
+    assert!(text.contains("none of the drop's column names (2 in all)") && text.contains("it has id, name"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+    assert_eq!(db.value("select count(*) from longshore.load_ledger where error like '%canary%'").await, "0");
+    let text = refused(&db, "t", &Hand::new(&["id", "na\u{1b}me"], &["8|b"])).await;
+    assert!(text.contains("no column na\\u{1b}me"), "{text}");
+}
+
 #[tokio::test]
 async fn odd_names_are_names() {
     let ddl =
@@ -164,7 +298,7 @@ async fn what_cannot_keep_its_word_is_refused_by_name() {
     for (table, column, said) in [
         ("nowhere", "id", "there is no table nowhere"),
         ("T", "name", "there is no table T"),
-        ("t", "nome", "has no column nome"),
+        ("t", "nome", "none of the drop's column names (1 in all) is a column of public.t: it has id, twice, name"),
         ("t", "id", "GENERATED ALWAYS AS IDENTITY"),
         ("t", "twice", "is generated"),
         ("fleeting", "id", "unlogged"),
@@ -179,6 +313,7 @@ async fn what_cannot_keep_its_word_is_refused_by_name() {
     assert!(matches!(error, Error::Rows { .. }), "{error}");
     let error = append(&db, "t", &Hand::new(&["name"], &["a\0canary"])).await.unwrap_err().to_string();
     assert!(error.contains("a.csv:2: column name: it holds a NUL") && !error.contains("canary"), "{error}");
+    assert_eq!(traces(&db).await.1, "0", "what fails while it is copied leaves nothing in staging");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use loader::{Error, Mode, Step};
+use loader::{Done, Error, Mode, Step};
 use testkit::proxy::{Direction, Lost, Tcp};
 use testkit::servers::{TestDatabase, own, postgres};
 
@@ -36,6 +36,44 @@ async fn a_lost_answer_to_the_commit_is_looked_up() {
     let done = load.end(go).await.unwrap();
     assert!(is_loaded(&done) && !proxy.waits_for_words());
     assert_eq!((db.value("select count(*) from t").await, traces(&db).await.0), ("21".into(), "2".into()));
+}
+
+/// While a run asks what became of its commit, another one that was told to has loaded the drop again.
+#[tokio::test]
+async fn a_load_that_was_loaded_again_since_was_loaded() {
+    let db = database().await;
+    let proxy = Tcp::start("127.0.0.1", db.server.port).await;
+    let by_proxy = at(&db.url_at_port(proxy.port()), "t", Mode::Append, quick());
+    let plan = plan("job");
+    let mut load = Stopping::start(by_proxy, &drop_of(20), plan.clone());
+    let go = load.until(Step::Merged).await;
+    proxy.cut_at(COMMIT, Lost::Answer);
+    // Waits for the merge, and so stands before whoever asks after it.
+    let again = "begin; select from longshore.load_fence for update; \
+                 update longshore.load_ledger set status = 'reloaded' where rows_read = 20; commit";
+    let meanwhile = async {
+        let waits =
+            "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        while db.value(waits).await == "0" {}
+        load.end(go).await
+    };
+    let ((), done) = tokio::join!(db.exec(again), meanwhile);
+    let Done::Loaded { record } = done.unwrap() else { panic!("not loaded") };
+    assert_eq!((record.run, record.counts.inserted, proxy.waits_for_words()), (plan.run, 20, false));
+    assert_eq!(db.value("select count(*) from t").await, "21");
+}
+
+#[tokio::test]
+async fn a_run_tells_of_itself_and_not_of_the_one_that_loaded_again() {
+    let db = database().await;
+    let mut first = Stopping::start(target(&db, "t", Mode::Append), &drop_of(20), plan("job"));
+    let go = first.until(Step::Committed).await;
+    let reload = loader::Plan { reload: true, ..plan("job") };
+    let own = db.value("select run_id from longshore.load_ledger where rows_read = 20").await;
+    assert!(is_loaded(&run(&target(&db, "t", Mode::Append), &drop_of(20), &reload).await.unwrap()));
+    let Done::Loaded { record } = first.end(go).await.unwrap() else { panic!("not loaded") };
+    assert_eq!(record.run.to_string(), own);
+    assert_eq!(db.value("select count(*) from t").await, "41");
 }
 
 #[tokio::test]
