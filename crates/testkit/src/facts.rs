@@ -7,7 +7,7 @@ use crate::sql::{self, Row};
 /// Objects of users, for a query whose relation is `c` and whose schema is `n`.
 const USERS: &str = "n.nspname !~ '^pg_' and n.nspname <> 'information_schema'";
 
-/// Queries with one question each; `$USERS` stands for the condition above.
+/// Queries with one question each; what a server notes for itself (`pg_attver` among a column's options, from 17.12 on) is no answer; `$USERS` stands for the condition above.
 const QUESTIONS: &[&str] = &[
     "select 'relation', c.oid::regclass::text, c.relkind::text, c.relpersistence::text, c.relispopulated::text, \
      c.relrowsecurity::text, c.relforcerowsecurity::text, c.relreplident::text, c.relispartition::text, c.reloptions::text, \
@@ -17,7 +17,8 @@ const QUESTIONS: &[&str] = &[
      left join pg_index i on i.indexrelid = c.oid where $USERS and (c.relkind = 'I' or coalesce(i.indisvalid, true))",
     "select 'column', c.oid::regclass::text, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull::text, \
      a.attidentity::text, a.attgenerated::text, a.attislocal::text, a.attinhcount::text, a.attstorage::text, \
-     a.attcompression::text, nullif(a.attstattarget, -1)::text, a.attoptions::text, a.attfdwoptions::text, \
+     a.attcompression::text, nullif(a.attstattarget, -1)::text, \
+     nullif(array(select o from unnest(a.attoptions) o where o !~ '^pg_attver=')::text, '{}'), a.attfdwoptions::text, \
      a.attcollation::regcollation::text, pg_get_expr(d.adbin, d.adrelid) from pg_attribute a \
      join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace \
      left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum left join pg_index i on i.indexrelid = c.oid \
