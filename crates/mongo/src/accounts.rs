@@ -239,8 +239,9 @@ impl Missing {
                 named(&unusable)
             ));
         }
-        if !self.narrowed.is_empty() {
-            notes.push(format!("what they have on other databases was left out: {}", named(&self.narrowed)));
+        let narrowed: Vec<String> = self.narrowed.into_iter().filter(|name| made.contains(name)).collect();
+        if !narrowed.is_empty() {
+            notes.push(format!("what they have on other databases was left out: {}", named(&narrowed)));
         }
         notes
     }
@@ -302,17 +303,17 @@ async fn take_over(session: &Session, users: Vec<Document>, run: &str) -> (Vec<S
     {
         notes.push(format!("admin.{collection} stays and holds hashes of passwords, drop it by hand: {}", error.what));
     }
-    notes.extend(done.err().map(|error| format!("users were not made: {}", error.what)));
+    let why = done.err().map_or_else(|| "the server's log says why".to_owned(), |error| error.what);
     match self::there(session, "usersInfo", "user", &users).await {
         Ok(there) => {
             let (are, are_not): (Vec<String>, Vec<String>) =
                 users.iter().map(name_of).partition(|name| there.contains(name));
             if !are_not.is_empty() {
-                notes.push(format!("not made, the server's log says why: {}", named(&are_not)));
+                notes.push(format!("not made ({why}): {}", named(&are_not)));
             }
             made.extend(are);
         }
-        Err(error) => notes.push(format!("whether users were made is not known: {}", error.what)),
+        Err(error) => notes.push(format!("whether users were made is not known: {} ({why})", error.what)),
     }
     (made, notes)
 }

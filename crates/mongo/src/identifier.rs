@@ -5,7 +5,9 @@
 //! How servers compare: <https://www.mongodb.com/docs/manual/reference/bson-type-comparison-order/>.
 
 use mongodb::bson::raw::cstr;
-use mongodb::bson::{Decimal128, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf};
+use mongodb::bson::{
+    Decimal128, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf, RawJavaScriptCodeWithScope,
+};
 
 /// An identifier: a document with `_id` alone, as its bytes.
 pub(crate) type Id = Vec<u8>;
@@ -32,6 +34,10 @@ fn one_form(value: RawBsonRef<'_>, depth: usize) -> Option<RawBson> {
         RawBsonRef::Decimal128(number) => Some(of_decimal(number)),
         RawBsonRef::Symbol(text) => Some(RawBson::String(text.to_owned())),
         RawBsonRef::Document(inner) if depth < DEEPEST => of_document(inner, depth + 1).map(RawBson::Document),
+        RawBsonRef::JavaScriptCodeWithScope(inner) if depth < DEEPEST => {
+            let (code, scope) = (inner.code.to_owned(), of_document(inner.scope, depth + 1)?);
+            Some(RawBson::JavaScriptCodeWithScope(RawJavaScriptCodeWithScope { code, scope }))
+        }
         RawBsonRef::Array(inner) if depth < DEEPEST => {
             let mut all = RawArrayBuf::new();
             for value in inner {
@@ -194,6 +200,8 @@ mod tests {
     fn numbers_within_are_numbers_too_and_a_form_is_its_own() {
         let one = id(rawdoc! {"a": [1, {"b": 2.0}], "c": "x"});
         assert_eq!(one, id(rawdoc! {"a": [1.0, {"b": decimal("2.0")}], "c": "x"}));
+        let code = |scope| id(RawJavaScriptCodeWithScope { code: "f".to_owned(), scope });
+        assert_eq!(code(rawdoc! {"a": 1}), code(rawdoc! {"a": 1_i64}));
         for again in [&one, &id(decimal("0.1")), &id(0.5), &id(decimal("1E+400"))] {
             assert_eq!(&id_of(RawDocument::from_bytes(again).unwrap()).unwrap(), again);
         }

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 /// How often it is read.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Entries of one answer, which is held in memory: one of a transaction names all its operations.
-const MOST: i64 = 2_000;
+const MOST: i64 = 200;
 /// How long the server may be away.
 const PATIENCE: Duration = Duration::from_secs(60);
 const WHAT: &str = "read which documents changed (local.oplog.rs)";
@@ -111,10 +111,19 @@ fn order(time: Timestamp) -> (u32, u32) {
     (time.time, time.increment)
 }
 
-/// What an entry is asked for.
+/// Whether this user may read it; `true` as well where nobody answers now.
+pub(crate) async fn is_readable(session: &Session) -> bool {
+    let command = doc! {"find": "oplog.rs", "projection": {"_id": 0, "ts": 1}, "limit": 1};
+    !session.all(WHAT, "local", command).await.is_err_and(|error| error.kind == Kind::Refused)
+}
+
+/// What an entry is asked for: of documents their identifiers alone.
 fn shown() -> Document {
+    // A document may have a member of that name, too.
+    let of_command = |path: &str| doc! {"$cond": [{"$eq": ["$op", "c"]}, path, "$$REMOVE"]};
     doc! {
-        "_id": 0, "ts": 1, "op": 1, "ns": 1, "o._id": 1, "o2._id": 1, "prevOpTime.ts": 1, "o.commitTransaction": 1, "o.renameCollection": 1, "o.to": 1,
+        "_id": 0, "ts": 1, "op": 1, "ns": 1, "o._id": 1, "o2._id": 1, "prevOpTime.ts": 1, "o.commitTransaction": 1,
+        "o.renameCollection": of_command("$o.renameCollection"), "o.to": of_command("$o.to"),
         "o.applyOps.op": 1, "o.applyOps.ns": 1, "o.applyOps.o._id": 1, "o.applyOps.o2._id": 1,
     }
 }
@@ -126,7 +135,7 @@ async fn find(session: &Session, filter: Document, known: Timestamp) -> Result<V
         "readConcern": {"level": "majority", "afterClusterTime": known},
     };
     let answer = session.all(WHAT, "local", command).await.map_err(|error| match error.kind {
-        Kind::Refused => error.hint("the backup takes longer than the server keeps its past, and has to see what changed: grant the role backup on admin, or raise minSnapshotHistoryWindowInSeconds"),
+        Kind::Refused => error.hint("the backup takes longer than the server keeps its past, and has to see what changed: grant the role backup on admin (with the action getParameter alone, a higher minSnapshotHistoryWindowInSeconds is seen, too)"),
         _ => error,
     })?;
     Ok(answer.documents)

@@ -8,7 +8,7 @@ use crate::changed::Changed;
 use crate::connection::{Session, at};
 use crate::identifier::Id;
 use crate::moment;
-use crate::oplog::Tail;
+use crate::oplog::{self, Tail};
 use engine::{Error, Kind, StreamName};
 use mongodb::bson::{Bson, Timestamp, doc};
 use std::collections::BTreeSet;
@@ -41,6 +41,8 @@ pub(crate) struct Past {
     moment: Timestamp,
     begun: Instant,
     kept: Duration,
+    /// Whether the oplog is this user's to read: who may not is not sent there by an estimate.
+    may_follow: bool,
     /// Who reads the oplog, from when the past was over.
     tail: Mutex<Option<Tail>>,
     again: OnceLock<Again>,
@@ -58,8 +60,9 @@ impl Past {
     pub async fn of(session: &Session, database: &str, streams: BTreeSet<String>, moment: Timestamp) -> Self {
         let begun = Instant::now();
         let kept = kept(session).await.unwrap_or(Duration::from_secs(300));
+        let may_follow = oplog::is_readable(session).await;
         let (tail, again) = (Mutex::new(None), OnceLock::new());
-        Self { database: database.to_owned(), streams, moment, begun, kept, tail, again }
+        Self { database: database.to_owned(), streams, moment, begun, kept, may_follow, tail, again }
     }
 
     /// A read concern for a segment of about so many bytes that is to be read now.
@@ -69,7 +72,7 @@ impl Past {
     pub async fn concern(&self, session: &Session, bytes: u64) -> Result<Bson, Error> {
         let mut tail = self.tail.lock().await;
         if tail.is_none() {
-            let takes = Duration::from_secs(bytes / SLOW_BYTES);
+            let takes = Duration::from_secs(if self.may_follow { bytes / SLOW_BYTES } else { 0 });
             if self.begun.elapsed() + takes < self.kept / 2 {
                 return Ok(at(Some(self.moment)));
             }
@@ -85,7 +88,7 @@ impl Past {
         tracing::warn!(
             seconds = self.begun.elapsed().as_secs(),
             kept_seconds = self.kept.as_secs(),
-            "the backup takes longer than the server keeps its past: the oplog is read for what changes, and that is read once more in the end"
+            "the backup takes, or may take, longer than the server keeps its past: the oplog is read for what changes, and that is read once more in the end"
         );
         Tail::begin(session, &self.database, self.streams.clone(), self.moment)
     }

@@ -119,6 +119,9 @@ impl SegmentReader {
             command.insert("readConcern", self.concern(capped, segment.estimated_bytes).await?);
             let raw = RawDocumentBuf::try_from(&command).map_err(|e| Error::new(Kind::Internal, what).because(e))?;
             match (self.ask(raw).await, &self.readable.past) {
+                (Err(error), _) if is_not_enabled(&error) && command.contains_key(BY_IDENTITY) => {
+                    command.remove(BY_IDENTITY);
+                }
                 (Err(error), Some(past)) if is_forgotten(&error) && is_at_a_moment(&command) => {
                     past.is_forgotten(&self.session).await;
                 }
@@ -151,16 +154,14 @@ impl SegmentReader {
         let collection = self.readable.catalog.of_stream(&segment.stream)?;
         let none = || Error::new(Kind::Internal, format!("{} has no documents", segment.stream));
         let holder = self.readable.holder(collection).ok_or_else(none)?;
+        let mut identity = self.identity(collection);
         for ids in ids.chunks(IDS) {
-            let mut command = RawDocumentBuf::new();
-            command.append(cstr!("find"), holder.as_str());
-            command.append(cstr!("filter"), any_of(ids)?);
-            command.append(cstr!("batchSize"), FIRST_BATCH);
-            if let Some(identity) = self.identity(collection) {
-                command.append(cstr!("collectionUUID"), Binary::from(identity));
-            }
-            append_concern(&mut command, &concern)?;
-            let cursor = self.ask(command).await.map_err(from_mongo(&what))?;
+            let cursor = loop {
+                match self.ask(of_ids(&holder, ids, identity, &concern)?).await {
+                    Err(error) if identity.is_some() && is_not_enabled(&error) => identity = None,
+                    asked => break asked.map_err(from_mongo(&what))?,
+                }
+            };
             // The server compares texts by the collection's rules; here they are the same when their bytes are.
             let is_asked_for =
                 |document: &RawDocument| id_of(document).is_some_and(|id| ids.binary_search(&&id).is_ok());
@@ -180,7 +181,7 @@ impl Reader for SegmentReader {
             return self.read_changed(segment, part, sink).await;
         }
         let mut command = doc! {"find": self.readable.holder(collection)};
-        command.extend(self.identity(collection).map(|identity| ("collectionUUID".to_owned(), Bson::from(identity))));
+        command.extend(self.identity(collection).map(|identity| (BY_IDENTITY.to_owned(), Bson::from(identity))));
         command.extend(range.says());
         if collection.is_capped() {
             command.insert("hint", doc! {"$natural": 1});
@@ -217,10 +218,33 @@ async fn give(
     Ok(())
 }
 
+/// The question for some documents of a collection.
+fn of_ids(holder: &str, ids: &[&Id], identity: Option<Uuid>, concern: &Bson) -> Result<RawDocumentBuf, Error> {
+    let mut command = RawDocumentBuf::new();
+    command.append(cstr!("find"), holder);
+    command.append(cstr!("filter"), any_of(ids)?);
+    command.append(cstr!("batchSize"), FIRST_BATCH);
+    if let Some(identity) = identity {
+        command.append(cstr!("collectionUUID"), Binary::from(identity));
+    }
+    append_concern(&mut command, concern)?;
+    Ok(command)
+}
+
 fn append_concern(command: &mut RawDocumentBuf, concern: &Bson) -> Result<(), Error> {
     let wrong = |e: mongodb::bson::error::Error| Error::new(Kind::Internal, "write a command").because(e);
     let rest = RawDocumentBuf::try_from(&doc! {"readConcern": concern}).map_err(wrong)?;
     append_all(command, &rest, &[])
+}
+
+/// The member of a command that says by which name of its own a server knows a collection.
+const BY_IDENTITY: &str = "collectionUUID";
+
+/// Whether the server does not take that yet: one of 6.0 that behaves as one of 5.0 (`featureCompatibilityVersion`).
+fn is_not_enabled(error: &mongodb::error::Error) -> bool {
+    const INVALID_OPTIONS: i32 = 72;
+    matches!(error.kind.as_ref(), ErrorKind::Command(command)
+        if command.code == INVALID_OPTIONS && command.message.contains(BY_IDENTITY))
 }
 
 /// Whether the server has forgotten the moment.

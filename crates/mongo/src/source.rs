@@ -127,7 +127,7 @@ impl Source for MongoSource {
         let Some(again) = past.settle(&self.session).await? else { return Ok(Vec::new()) };
         tracing::info!(documents = again.changed.len(), "what changed meanwhile is read once more");
         self.about.notes.push(format!(
-            "the server keeps its past for a shorter time than the backup took: {} documents that changed meanwhile were read once more, and everything is of the moment at which they were",
+            "the backup took longer than the server surely keeps its past: {} documents that changed meanwhile were read once more, and everything is of the moment at which they were",
             again.changed.len()
         ));
         let capped: Vec<String> = capped(&self.readable.catalog);

@@ -215,6 +215,24 @@ async fn everything_comes_back_from_beyond_the_past() {
     assert_same(&all(&db, db.name()).await, &all(&db, &back.name).await);
 }
 
+/// G1: a server that was upgraded and still behaves as the version before knows less words; its backups are exact all the same.
+#[tokio::test]
+async fn a_server_that_behaves_as_an_older_one_is_backed_up() {
+    let server = forgetful(&[]).await;
+    server.client().await.database("admin").run_command(doc! {"setFeatureCompatibilityVersion": "5.0"}).await.unwrap();
+    let db = server.database().await;
+    large(&db, LARGE).await;
+    let place = Place::new().await;
+    let running = slow_backup(&place, &db.url()).env("LONGSHORE_MAX_RATE", "2MiB").spawn();
+    running.wait_for_stderr("the oplog is read for what changes").await;
+    db.run(doc! {"update": "large", "updates": [{"q": {"_id": 1}, "u": {"$set": {"changed": true}}}]}).await;
+    let made = running.wait().await.success();
+    assert!(made.report().contains("1 documents that changed meanwhile"), "{}", made.report());
+    let back = Back::of(&db);
+    place.restore(&back.url).run().await.success();
+    assert_same(&all(&db, db.name()).await, &all(&db, &back.name).await);
+}
+
 /// G2: who may not see what changed gets no backup, and is told what to grant.
 #[tokio::test]
 async fn who_may_not_read_the_oplog_gets_no_backup_beyond_the_past() {
