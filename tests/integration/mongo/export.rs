@@ -2,7 +2,7 @@
 
 use super::dump::{self, Node};
 use super::road::large;
-use super::{Back, all, assert_same};
+use super::{Back, all, assert_same, odd};
 use crate::integration::export::{assert_whole, export};
 use crate::place::{Place, assert_failed};
 use mongodb::bson::{DateTime, RawDocumentBuf, doc};
@@ -195,13 +195,10 @@ async fn an_export_is_what_mongodump_writes() {
         Ok(tools) => tools,
         Err(why) => testkit::skip!("{why}"),
     };
-    let server = mongo().await;
-    let db = server.database().await;
-    make(&db.db().await, &fixture()).await;
-    let place = Place::new().await;
+    let (db, place) = odd().await;
     let (folder, _) = exported(&db, &place).await;
     let name = format!("--db={}", db.name());
-    let dumped = tools.run(&server, "mongodump", place.folder.path(), &[&name, "--out={folder}/theirs"]);
+    let dumped = tools.run(&db.server, "mongodump", place.folder.path(), &[&name, "--out={folder}/theirs"]);
     dumped.unwrap_or_else(|said| panic!("{said}"));
     let (ours, theirs) = (within(&folder, &db), place.folder.path().join("theirs").join(db.name()));
     let (our_files, mut their_files) = (dump::folder(&ours), dump::folder(&theirs));

@@ -3,14 +3,13 @@
 use super::dump;
 use super::export::{exported, within};
 use super::road::large;
-use super::{Back, all, assert_same};
+use super::{Back, all, assert_same, odd};
 use crate::place::{Place, assert_failed};
 use mongodb::bson::{RawDocumentBuf, doc, rawdoc};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::Job;
-use testkit::mongo::{fixture, make};
 use testkit::servers::{DumpTools, TestMongo, mongo};
 
 /// A backup of a dump, ready to run, of whatever moment.
@@ -97,10 +96,7 @@ fn unescaped(file: &str) -> String {
 /// G1: an export of everything odd comes back by way of a folder, a packed folder, an archive and a packed archive.
 #[tokio::test]
 async fn everything_comes_back_from_a_dump() {
-    let server = mongo().await;
-    let db = server.database().await;
-    make(&db.db().await, &fixture()).await;
-    let place = Place::new().await;
+    let (db, place) = odd().await;
     let (folder, _) = exported(&db, &place).await;
     let there = all(&db, db.name()).await;
     let shelf = place.folder.path();
@@ -128,10 +124,7 @@ async fn everything_comes_back_from_the_vendors_own_dump() {
         Ok(tools) => tools,
         Err(why) => testkit::skip!("{why}"),
     };
-    let server = mongo().await;
-    let db = server.database().await;
-    make(&db.db().await, &fixture()).await;
-    let place = Place::new().await;
+    let (db, place) = odd().await;
     let there = all(&db, db.name()).await;
     let (name, shelf) = (format!("--db={}", db.name()), place.folder.path());
     let forms: [(&str, &[&str]); 4] = [
@@ -141,7 +134,7 @@ async fn everything_comes_back_from_the_vendors_own_dump() {
         ("b.archive", &["--archive={folder}/b.archive", "--gzip"]),
     ];
     for (number, (file, words)) in forms.into_iter().enumerate() {
-        let said = tools.run(&server, "mongodump", shelf, &[&[name.as_str()], words].concat());
+        let said = tools.run(&db.server, "mongodump", shelf, &[&[name.as_str()], words].concat());
         said.unwrap_or_else(|said| panic!("{said}"));
         let backup = import(&place, &shelf.join(file)).run().await.success().json();
         let notes = backup["about"]["notes"].to_string();

@@ -14,9 +14,17 @@ pub mod road;
 mod snapshot;
 mod swap;
 
+use crate::place::Place;
 use std::collections::BTreeMap;
-use testkit::mongo::{different, everything};
-use testkit::servers::TestMongo;
+use testkit::mongo::{different, everything, fixture, make};
+use testkit::servers::{TestMongo, mongo};
+
+/// A database with everything odd in it, and a place for its backups.
+pub async fn odd() -> (TestMongo, Place) {
+    let db = mongo().await.database().await;
+    make(&db.db().await, &fixture()).await;
+    (db, Place::new().await)
+}
 
 /// The name and URL of a restore beside a test's database; dropped with that.
 pub struct Back {
