@@ -16,8 +16,8 @@ use crate::record::{Counts, FileRecord, Record, Status};
 use crate::target::{Fence, Look, Merge, Ready, Staging, Target};
 use crate::{Error, Plan};
 
-/// How long a run that failed goes on to clear up: a signal's grace is not much longer.
-const CLEARING: Duration = Duration::from_secs(5);
+/// How long a run that failed asks the target for each of three things: who was newer, a line in the ledger, an empty staging. A signal's grace is 25 s.
+const CLEARING: Duration = Duration::from_secs(7);
 
 /// Whether the run may go on.
 #[async_trait]
@@ -128,8 +128,10 @@ pub async fn load(
 async fn note(target: &dyn Target, mut record: Record, error: &Error) {
     record.status = Status::Failed;
     record.error = Some(error.to_string());
-    if let Err(unnoted) = target.note(&record).await {
-        tracing::warn!(error = %unnoted, "could not note in the ledger that this run has failed");
+    match tokio::time::timeout(CLEARING, target.note(&record)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "could not note in the ledger that this run has failed"),
+        Err(_) => tracing::warn!("could not note in the ledger that this run has failed: the server did not answer"),
     }
 }
 
@@ -234,8 +236,8 @@ async fn finish(
 async fn explained(target: &dyn Target, fence: Option<&Fence>, error: Error) -> Error {
     let Some(fence) = fence else { return error };
     match error {
-        Error::Target(_) => match target.check(fence).await {
-            Err(newer @ Error::Superseded(_)) => newer,
+        Error::Target(_) => match tokio::time::timeout(CLEARING, target.check(fence)).await {
+            Ok(Err(newer @ Error::Superseded(_))) => newer,
             _ => error,
         },
         other => other,

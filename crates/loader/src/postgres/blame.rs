@@ -15,8 +15,17 @@ use crate::{BadRow, Error, Mode};
 
 /// How many rows an error lists.
 pub(super) const MOST: usize = 20;
+/// Errors that are about something else than rows: the connection, rights, locks, the server. User-defined states are about rows.
+const NOT_ROWS: [&str; 16] =
+    ["08", "0A", "25", "26", "28", "34", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "XX"];
+/// What types with a language of their own, such as `tsvector`, say of a value. It repeats it.
+const NO_WORD: &str = "42601";
 /// The version from which on the server tells whether a text is a value.
 const TELLS: u32 = 16;
+
+fn is_about_rows(error: &StatementError) -> bool {
+    error.is(&[NO_WORD]) || (error.state.is_some() && !error.is(&NOT_ROWS))
+}
 
 /// The error that a person can act on.
 pub(super) async fn explain(
@@ -25,8 +34,8 @@ pub(super) async fn explain(
     record: &Record,
     error: StatementError,
 ) -> Error {
-    if !error.is(&["22", "23", "21000", "38", "P0"]) {
-        return Error::Target(error.error);
+    if !is_about_rows(&error) {
+        return Error::Target(told(error));
     }
     let found = match search(session, staged, record, &error).await {
         Ok(found) => found,
@@ -58,7 +67,7 @@ async fn search(
     if error.is(&["21000"]) {
         return twice(session, staged, record).await;
     }
-    if error.is(&["22"]) && session.major() >= TELLS {
+    if error.is(&["22", NO_WORD]) && session.major() >= TELLS {
         let listed = invalid(session, staged, record).await;
         if let Ok(rows) = &listed
             && !rows.is_empty()
@@ -87,14 +96,17 @@ pub(super) fn why(error: &StatementError) -> String {
         Some("22003") => "out of the range of its column's type".to_owned(),
         Some("22001") => "too long for its column".to_owned(),
         Some("22007" | "22008") => "not a date or time that there is".to_owned(),
-        Some(state) if state.starts_with("22") => format!("not a value that its column takes (SQLSTATE {state})"),
+        Some(state) if state.starts_with("22") || [NO_WORD, "XX000"].contains(&state) => {
+            format!("not a value that its column takes (SQLSTATE {state})")
+        }
         _ => error.error.what.split_once(": ").map_or_else(|| error.error.what.clone(), |(_, said)| said.to_owned()),
     }
 }
 
 /// An error that may be about a value, without the value.
 pub(super) fn told(error: StatementError) -> engine::Error {
-    if !error.is(&["22"]) {
+    // Some types say what is wrong with a value as if the server itself were.
+    if !error.is(&["22", NO_WORD, "XX000"]) {
         return error.error;
     }
     let said = why(&error);
@@ -218,7 +230,7 @@ async fn part(
     session.run("look for a row", "SAVEPOINT half").await.map_err(said)?;
     match session.change("insert", &insert(staged, Some((from, to))), &[]).await {
         Ok(_) => session.run("look for a row", "RELEASE SAVEPOINT half").await.map_err(said).map(|()| None),
-        Err(error) if error.error.kind == Kind::Data || error.is(&["22", "23", "21000"]) => {
+        Err(error) if error.error.kind == Kind::Data || is_about_rows(&error) => {
             session.run("look for a row", "ROLLBACK TO SAVEPOINT half").await.map_err(said)?;
             Ok(Some(error))
         }

@@ -21,6 +21,8 @@ use crate::record::Record;
 use crate::target::{Fence, Look, Staging, Target};
 use crate::{Error, Limits, Mode, TableName};
 
+/// Waiting for the lock of a staging table whose run has just failed, in milliseconds: the server may take some seconds to notice that nobody is there.
+const CLEAR_PATIENCE: u64 = 5000;
 /// Waiting for a lock, which is not worth more than this when it is only about cleaning up, in milliseconds.
 const TIDY_PATIENCE: u64 = 2000;
 
@@ -127,7 +129,7 @@ impl Target for Postgres {
 
     async fn clear(&self, fence: &Fence) -> Result<(), Error> {
         let session = self.session(Some(fence.run)).await?;
-        staging::clear(&session, fence, TIDY_PATIENCE.min(self.lock_patience())).await
+        staging::clear(&session, fence, CLEAR_PATIENCE.min(self.lock_patience())).await
     }
 
     async fn note(&self, record: &Record) -> Result<(), Error> {

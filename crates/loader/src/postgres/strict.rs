@@ -15,11 +15,11 @@ use crate::record::Record;
 
 /// A day. Classes and no backslashes, for those mean something else where `standard_conforming_strings` is off.
 const DAY: &str = "[0-9]{4,}-[0-9]{2}-[0-9]{2}";
-/// A time of day. Zeros behind the sixth decimal change nothing.
-const CLOCK: &str = "[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6}0*)?)?";
-const ZONE: &str = " ?([Zz]|[+-][0-9]{2}(:?[0-9]{2}(:[0-9]{2})?)?)";
+/// A time of day. Second 60 would be another minute; zeros behind the sixth decimal change nothing.
+const CLOCK: &str = "[0-9]{2}:[0-9]{2}(:[0-5][0-9]([.][0-9]{1,6}0*)?)?";
+const ZONE: &str = " ?([Zz]|UTC|[+-][0-9]{2}(:?[0-9]{2}(:[0-9]{2})?)?)";
 /// What a column without a zone may be told of one.
-const UTC: &str = " ?([Zz]|[+]00(:?00)?)";
+const UTC: &str = " ?([Zz]|UTC|[+]00(:?00)?)";
 
 /// Types whose values a cast to a length or scale cuts or rounds silently.
 const FITTED: [&str; 10] = [
@@ -91,6 +91,10 @@ fn rules(at: usize, is: &Column) -> Vec<Rule> {
     }
     let declared = &is.declared;
     let why = || format!("it does not fit {declared} without being cut or rounded");
+    if kind == "interval" {
+        // Of all of its text, and so of arrays, too: more than six decimals are rounded by every column.
+        rules.push(Rule { at, sql: format!("{cell} ~ '[.,][0-9]{{6}}[0-9]*[1-9]'"), why: why() });
+    }
     if FITTED.contains(&kind) && is.cast != *declared {
         let value = format!("({cell})::{}", is.cast);
         rules.push(Rule { at, sql: format!("({value}) <> (({value})::{declared})"), why: why() });

@@ -144,7 +144,7 @@ async fn dates_are_years_first_or_not_at_all() {
 
 /// Columns of types whose values the server changes, or guesses.
 const TAKEN: &str = "create table t (d date, s timestamp, z timestamptz, c time, n numeric(6, 2), f timestamp(0), v varchar(3), \
-    q \"char\", w name, r daterange, m tstzmultirange, a date[], l numeric(4, 1)[], b bigint)";
+    q \"char\", w name, r daterange, m tstzmultirange, a date[], l numeric(4, 1)[], b bigint, i interval)";
 
 /// One value for a column; the error's text.
 async fn one(db: &TestDatabase, column: &str, value: &str) -> Result<Done, Error> {
@@ -168,6 +168,9 @@ async fn values_that_would_change(version: u16) {
         ("z", "2026-11-23 10:00:00 Europe/Berlin"),
         ("c", "10:00:00+02"),
         ("c", "2026-11-23 10:00"),
+        ("c", "10:00:60"),
+        ("s", "2026-12-31 23:59:60"),
+        ("i", "PT0.123456789S"),
         ("n", "1.239"),
         ("n", "1e-3"),
         ("f", "2026-11-23 10:00:00.6"),
@@ -209,7 +212,9 @@ async fn a_value_that_stays_what_it_is_is_taken() {
         ("s", "2026-11-23 10:00:00.120000000", "2026-11-23 10:00:00.12"),
         ("z", "2026-11-23T10:00:00+02:00", "2026-11-23 08:00:00+00"),
         ("z", "2026-11-23 10:00 -0330", "2026-11-23 13:30:00+00"),
+        ("z", "2026-11-23 10:00:00.123 UTC", "2026-11-23 10:00:00.123+00"),
         ("c", "24:00:00", "24:00:00"),
+        ("i", "1 day 02:00:00.5", "1 day 02:00:00.5"),
         ("n", "-1.2300", "-1.23"),
         ("n", "1.5E3", "1500.00"),
         ("f", "2026-11-23 10:00:00.000", "2026-11-23 10:00:00"),
@@ -243,9 +248,8 @@ async fn a_value_that_stays_what_it_is_is_taken() {
 /// Before version 16 the server's own words are all there is, and they repeat the value.
 #[tokio::test]
 async fn the_servers_words_about_values_are_not_repeated() {
-    let db =
-        database(15, "create table t (i int, d double precision, n numeric(4, 1), u uuid, t timestamptz, j jsonb)")
-            .await;
+    let ddl = "create table t (i int, d double precision, n numeric(4, 1), u uuid, t timestamptz, j jsonb, q tsquery)";
+    let db = database(15, ddl).await;
     for (column, value) in [
         ("i", "98765432109"),
         ("i", "9x"),
@@ -254,6 +258,7 @@ async fn the_servers_words_about_values_are_not_repeated() {
         ("u", "987"),
         ("t", "2026-09-31 10:00"),
         ("j", "{\"9"),
+        ("q", "98765 &"),
     ] {
         let text = refused(&db, "t", &Hand::new(&[column], &[value])).await;
         assert!(text.contains("a.csv:2: "), "{text}");
@@ -293,7 +298,13 @@ async fn what_cannot_keep_its_word_is_refused_by_name() {
                create unlogged table fleeting (id int); create view v as select 1 as id; \
                create table keeps (id int); create function keep_out() returns trigger language plpgsql as \
                'begin if new.id = 2 then return null; end if; return new; end'; \
-               create trigger keep_out before insert on keeps for each row execute function keep_out();";
+               create trigger keep_out before insert on keeps for each row execute function keep_out(); \
+               create table picky (id int); create function pick() returns trigger language plpgsql as \
+               'begin if new.id = 2 then raise exception ''no'' using errcode = ''ZZ001''; end if; return new; end'; \
+               create trigger pick before insert on picky for each row execute function pick(); \
+               create domain dose as numeric(4, 1); create domain day as date; create type part as (d date); \
+               create type times as range (subtype = time); \
+               create table odd (doses dose[], days day[], part part, times times, words text[]);";
     let db = database(17, ddl).await;
     for (table, column, said) in [
         ("nowhere", "id", "there is no table nowhere"),
@@ -304,6 +315,11 @@ async fn what_cannot_keep_its_word_is_refused_by_name() {
         ("fleeting", "id", "unlogged"),
         ("v", "id", "is a view"),
         ("keeps", "id", "took 2 of 3 rows"),
+        ("picky", "id", "a.csv:3: "),
+        ("odd", "doses", "whose parts the server may cut"),
+        ("odd", "days", "whose parts the server may cut"),
+        ("odd", "part", "whose parts the server may cut"),
+        ("odd", "times", "whose parts the server may cut"),
     ] {
         let error = append(&db, table, &Hand::new(&[column], &["1", "2", "3"])).await.unwrap_err();
         assert!(error.to_string().contains(said) && error.hint().is_some(), "{table}: {error}");
@@ -313,6 +329,7 @@ async fn what_cannot_keep_its_word_is_refused_by_name() {
     assert!(matches!(error, Error::Rows { .. }), "{error}");
     let error = append(&db, "t", &Hand::new(&["name"], &["a\0canary"])).await.unwrap_err().to_string();
     assert!(error.contains("a.csv:2: column name: it holds a NUL") && !error.contains("canary"), "{error}");
+    assert!(is_loaded(&append(&db, "odd", &Hand::new(&["words"], &["{1,2}"])).await.unwrap()));
     assert_eq!(traces(&db).await.1, "0", "what fails while it is copied leaves nothing in staging");
 }
 
