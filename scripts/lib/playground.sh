@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Owns the demo's playground: one temporary folder, and in it (or in a container) one PostgreSQL of its own.
-# Promises that nothing outside of the folder is touched, apart from packages that are missing on a Debian machine.
-# Needs: say, die, $longshore. Sets: playground, port.
+# Owns the demos' playground: one temporary folder, and in it (or in containers) one PostgreSQL of its own, and a Redis where that is
+# asked for. Promises that nothing outside of the folder is touched, apart from packages that are missing on a Debian machine.
+# Needs: say, die, $longshore. Sets: playground, port, redis_port.
 
-playground='' port='' bin='' container='' as=()
+playground='' port='' redis_port='' bin='' container='' redis_container='' redis='' as=()
 
 make_playground() {
     playground=$(mktemp -d "${TMPDIR:-/tmp}/longshore-demo.XXXXXX")
@@ -17,7 +17,7 @@ make_playground() {
 start_postgres() {
     bin=$(find_server)
     if [ -z "$bin" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        install_postgres
+        install_package postgresql PostgreSQL
         bin=$(find_server)
     fi
     if [ -n "$bin" ]; then start_here; else start_container; fi
@@ -33,21 +33,21 @@ find_server() {
     if [ -n "$found" ]; then dirname "$found"; fi
 }
 
-# Installs the distribution's PostgreSQL, and keeps its own cluster from starting while we do.
-install_postgres() {
+# install_package PACKAGE NAME: from the distribution's packages, and keeps the service that comes with it from starting.
+install_package() {
     local policy=/usr/sbin/policy-rc.d log=$playground/apt.log ours=no status=0
-    say "PostgreSQL is not installed; installing it from the distribution's packages ..."
+    say "$2 is not installed; installing it from the distribution's packages ..."
     if [ ! -e "$policy" ]; then
         ours=yes
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod +x "$policy"
     fi
     { apt-get -o DPkg::Lock::Timeout=300 update && DEBIAN_FRONTEND=noninteractive apt-get \
-        -o DPkg::Lock::Timeout=300 install -y --no-install-recommends postgresql; } >"$log" 2>&1 </dev/null || status=$?
+        -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$1"; } >"$log" 2>&1 </dev/null || status=$?
     if [ "$ours" = yes ]; then rm -f "$policy"; fi
     if [ "$status" -ne 0 ]; then
         tail -n 20 "$log" >&2
-        die "apt-get could not install postgresql"
+        die "apt-get could not install $1"
     fi
 }
 
@@ -111,6 +111,38 @@ start_container() {
     die "the container's server did not come up within $((tries / 2)) s"
 }
 
+# Starts a Redis for leases: an installed one, else one from Debian's packages, else a container. It keeps an append-only file: one
+# that forgets at a restart would forget leases.
+start_redis() {
+    local program try
+    program=$(command -v redis-server || command -v valkey-server || true)
+    if [ -z "$program" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        install_package redis-server Redis
+        program=$(command -v redis-server)
+    fi
+    if [ -z "$program" ]; then
+        docker info >/dev/null 2>&1 ||
+            die "no Redis to keep leases in: install one (redis-server or valkey), or start Docker, then run this again"
+        redis_container=$(docker run --detach --label longshore-demo --publish 127.0.0.1::6379 redis:7 redis-server --appendonly yes) ||
+            die "the image redis:7 could not be had"
+        redis_port=$(docker port "$redis_container" 6379/tcp | head -n 1 | sed 's/.*://')
+        return 0
+    fi
+    for try in 1 2 3 4 5; do
+        redis_port=$((20000 + RANDOM % 12000))
+        : >"$playground/redis.log"
+        "$program" --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly yes --dir "$playground" \
+            >"$playground/redis.log" 2>&1 3>&- &
+        redis=$!
+        # It says so once it listens, and ends at once when somebody has the port.
+        while kill -0 "$redis" 2>/dev/null; do
+            if grep -qi 'ready to accept connections' "$playground/redis.log"; then return 0; fi
+            sleep 0.05
+        done
+        [ "$try" -lt 5 ] || die "Redis does not start: $(tail -n 3 "$playground/redis.log")"
+    done
+}
+
 # psql on a database, with all of the caller's psql configuration left out.
 sql() {
     local database=$1
@@ -169,7 +201,11 @@ EOF
 # Stops the server and removes the folder. Does what it can when half of it is not there; a server whose start was cut
 # off before it wrote its postmaster.pid ends by itself when it misses that file.
 remove_playground() {
-    if [ -n "$container" ]; then docker rm --force --volumes "$container" >/dev/null 2>&1 || true; fi
+    local one
+    for one in $container $redis_container; do docker rm --force --volumes "$one" >/dev/null 2>&1 || true; done
+    # A run that was stopped to show what comes of it ends with everything else.
+    if [ -n "${first:-}" ]; then kill -KILL "$first" 2>/dev/null || true; fi
+    if [ -n "$redis" ]; then kill "$redis" 2>/dev/null || true; fi
     [ -n "$playground" ] || return 0
     if [ -s "$playground/server/data/postmaster.pid" ]; then
         server pg_ctl --pgdata="$playground/server/data" --mode=immediate --silent stop >/dev/null 2>&1 </dev/null || true

@@ -251,6 +251,23 @@ async fn a_signal_ends_a_load_with_exit_74_and_nothing_in_the_table() {
     assert_eq!(dock.count().await, "1");
 }
 
+/// What comes with the loader is loaded as it is written, blanks, quotes and ends of lines included.
+#[tokio::test]
+async fn the_sample_is_loaded_as_it_is_written() {
+    let dock = Dock::new().await;
+    let sample = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../jobs/loader/sample"));
+    dock.db.exec(&std::fs::read_to_string(sample.with_extension("sql")).unwrap()).await;
+    let load = Job::new(["load", "--job", "sample", "--table", "lab.samples"])
+        .env("LONGSHORE_TARGET", dock.db.url())
+        .env("LONGSHORE_DROP", sample.to_str().unwrap())
+        .env("LONGSHORE_LEASE", format!("file://{}/leases", dock.folder.path().display()));
+    let outcome = load.run().await.success();
+    assert!(outcome.stdout.contains("loaded 40 rows into lab.samples"), "{}", outcome.report());
+    let notes = "select string_agg(note, '|' order by id) from lab.samples";
+    assert_eq!(dock.db.value(notes).await, "hemolysed, drawn again|label read \"D-0011?\"|first line\nsecond line");
+    assert_eq!(dock.db.value("select count(*) from lab.samples where volume_ml is null").await, "1");
+}
+
 #[tokio::test]
 async fn options_that_cannot_be_are_told_before_anything_is_asked() {
     let dock = Dock::new().await;
