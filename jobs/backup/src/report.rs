@@ -13,11 +13,11 @@ pub(crate) fn text(summary: &Summary, location: &str) -> String {
     };
     let notes: String = notes(summary).iter().map(|note| format!("  {note}\n")).collect();
     format!(
-        "backed up {source}@{id}\n  {tables}, {rows} rows, {read} read in {took}\n  {added} added to {location}{saved}\n{notes}",
+        "backed up {source}@{id}\n  {tables}, {rows}, {read} read in {took}\n  {added} added to {location}{saved}\n{notes}",
         source = summary.source,
         id = summary.id,
         tables = counted(summary.streams, "table"),
-        rows = count(summary.rows),
+        rows = counted(summary.rows, "row"),
         read = bytes(summary.bytes),
         took = duration(took),
         added = bytes(summary.added_bytes),

@@ -188,9 +188,9 @@ fn text(account: &Account, location: &str) -> String {
         .copied
         .iter()
         .map(|it| {
-            let (rows, read, added) = (count(it.rows), bytes(it.bytes), bytes(it.added_bytes));
+            let (rows, read, added) = (counted(it.rows, "row"), bytes(it.bytes), bytes(it.added_bytes));
             let there = format!("{} of {} chunks were there", count(it.reused_chunks), count(it.chunks));
-            format!("copied {}@{}\n  {rows} rows, {read}; {added} added, {there}\n", it.source, it.id)
+            format!("copied {}@{}\n  {rows}, {read}; {added} added, {there}\n", it.source, it.id)
         })
         .collect();
     if account.copied.is_empty() && account.left_out.is_empty() {

@@ -2,7 +2,7 @@
 
 use crate::proof::Verdict;
 use crate::road::Seconds;
-use jobkit::format::{bytes, count, counted, duration};
+use jobkit::format::{bytes, counted, duration};
 use repository::Manifest;
 use serde::Serialize;
 use std::time::Duration;
@@ -84,13 +84,13 @@ pub(crate) fn text(report: &Report) -> String {
     let recorded = report.evidence.as_ref().map_or_else(String::new, |key| format!("  recorded as {key}\n"));
     let notes: String = report.notes.iter().map(|note| format!("  note: {note}\n")).collect();
     format!(
-        "drilled {} on {} ({})\n  {}, {} rows, {}, in {}: {}\n  proven: every row of every table is what the backup recorded\n  \
+        "drilled {} on {} ({})\n  {}, {}, {}, in {}: {}\n  proven: every row of every table is what the backup recorded\n  \
          the scratch database is gone\n{recorded}{notes}",
         report.name(),
         report.server,
         report.server_version,
         counted(report.tables, "table"),
-        count(report.rows),
+        counted(report.rows, "row"),
         bytes(report.bytes),
         time(report.seconds),
         stages.join(", "),

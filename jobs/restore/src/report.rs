@@ -3,7 +3,7 @@
 use crate::args::Proof;
 use crate::proof::Verdict;
 use engine::Conclusion;
-use jobkit::format::{bytes, count, counted, duration};
+use jobkit::format::{bytes, counted, duration};
 use repository::Manifest;
 use serde::Serialize;
 use std::time::Duration;
@@ -64,13 +64,13 @@ pub(crate) fn text(report: &Report) -> String {
     });
     let notes: String = report.notes.iter().map(|note| format!("  note: {note}\n")).collect();
     format!(
-        "restored {}@{} into {} at {}\n  {}, {} rows, {}, in {}\n  proven: {proof}\n{kept}{notes}",
+        "restored {}@{} into {} at {}\n  {}, {}, {}, in {}\n  proven: {proof}\n{kept}{notes}",
         report.source,
         report.id,
         report.database,
         report.server,
         counted(report.tables, "table"),
-        count(report.rows),
+        counted(report.rows, "row"),
         bytes(report.bytes),
         duration(Duration::from_secs_f64(report.seconds)),
     )

@@ -10,7 +10,7 @@ mod rows;
 use clap::Args;
 use engine::{About, Digest, Export, ExportOptions, StreamName};
 use folder::{Folder, Written};
-use jobkit::format::{bytes, count, counted, duration};
+use jobkit::format::{bytes, counted, duration};
 use jobkit::{Exit, Failure, Kit, RepoArgs};
 use repository::Repository;
 use restore::Backup;
@@ -166,13 +166,13 @@ fn index(export: &Export, written: &[(Written, Digest)]) -> String {
 fn text(report: &Report) -> String {
     let notes: String = report.notes.iter().map(|note| format!("  note: {note}\n")).collect();
     format!(
-        "exported {} into {}\n  {}, {} rows, {} in {} files, in {}; every row is what the backup recorded\n  bring it back with: {}\n{notes}",
+        "exported {} into {}\n  {}, {}, {} in {}, in {}; every row is what the backup recorded\n  bring it back with: {}\n{notes}",
         report.backup,
         report.folder.display(),
         counted(report.tables as u64, "table"),
-        count(report.rows),
+        counted(report.rows, "row"),
         bytes(report.bytes),
-        count(report.files as u64),
+        counted(report.files as u64, "file"),
         duration(Duration::from_secs_f64(report.seconds)),
         report.restore_with
     )
