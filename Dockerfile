@@ -70,8 +70,9 @@ RUN set -eu; apt-get update; mkdir /clients /download; cd /download; \
     done; \
     rm -rf /download /var/lib/apt/lists/*
 
-# The loader speaks to databases by itself: certificates are all it takes. Whoever runs this belongs to group 0 at most.
-FROM ${BASE} AS bare
+# What every image has. The loader speaks to databases by itself: certificates are all it takes. Whoever runs one belongs to group 0 at
+# most.
+FROM packages AS bare
 RUN set -eu; apt-get update; \
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends ca-certificates; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log /var/cache/debconf/*-old; \
@@ -88,25 +89,15 @@ LABEL org.opencontainers.image.vendor="Longshore" \
     org.opencontainers.image.revision="${REVISION}" \
     longshore.build-number="${BUILD}"
 
-FROM packages AS runtime
+FROM bare AS runtime
+USER 0
 RUN set -eu; apt-get update; \
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends ca-certificates libpq5 liblz4-1 libzstd1 zlib1g; \
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends libpq5 liblz4-1 libzstd1 zlib1g; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log /var/cache/debconf/*-old
 COPY --from=clients /clients/ /
-# A client that lacks a library fails here and not at night. Whoever runs this belongs to group 0 at most.
-RUN set -eu; for program in /usr/lib/postgresql/*/bin/*; do "$program" --version; done; \
-    install -d -m 775 -g 0 /var/lib/longshore
-ENV LANG=C.UTF-8 HOME=/tmp
-WORKDIR /var/lib/longshore
+# A client that lacks a library fails here and not at night.
+RUN set -eu; for program in /usr/lib/postgresql/*/bin/*; do "$program" --version; done
 USER 10001:0
-ARG VERSION=0.0.0
-ARG REVISION=unknown
-ARG BUILD=0
-LABEL org.opencontainers.image.vendor="Longshore" \
-    org.opencontainers.image.licenses="Apache-2.0" \
-    org.opencontainers.image.version="${VERSION}" \
-    org.opencontainers.image.revision="${REVISION}" \
-    longshore.build-number="${BUILD}"
 
 FROM runtime AS backup
 LABEL org.opencontainers.image.title="longshore-backup" org.opencontainers.image.description="One backup of one database"
