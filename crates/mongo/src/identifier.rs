@@ -1,7 +1,7 @@
 //! Identifiers: which documents are the same one, as servers see it.
 //!
 //! Owns their form in memory and in `changed.bson`: a document with `_id` alone. Promises that two have the same bytes just when servers take their `_id` for one: an update may make the number 1 of another
-//! kind (`1`, `1.0`, `NumberLong(1)`, `NumberDecimal("1.00")`), and the oplog names the new one alone. Of texts servers demand the same bytes there, whatever a collation says.
+//! kind (`1`, `1.0`, `NumberLong(1)`, `NumberDecimal("1.00")`), and the oplog names one of both alone: 6.0 that from before. Of texts servers demand the same bytes there, whatever a collation says.
 //! How servers compare: <https://www.mongodb.com/docs/manual/reference/bson-type-comparison-order/>.
 
 use mongodb::bson::raw::cstr;

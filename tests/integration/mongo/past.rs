@@ -76,11 +76,15 @@ async fn write_others(db: &TestMongo, stop: &AtomicBool) {
         drop(log.delete_one(doc! {"_id": -1}).await);
         let odd = if number % 2 == 0 { Bson::Int32(-1) } else { Bson::Int64(-1) };
         log.insert_one(doc! {"_id": odd, "n": -1}).await.unwrap();
-        // And as another kind of number by an update, of which the log names the new one alone.
+        // And as another kind of number by an update, of which the log names one of both alone.
         let even = number % 2 == 0;
         let (one, two) = if even { (Bson::Int32(-2), Bson::Int32(1)) } else { (Bson::Double(-2.0), Bson::Int64(1)) };
         let log_of = |id: &Bson, n: i32| doc! {"_id": id.clone(), "n": n};
         log.replace_one(doc! {"_id": -2}, log_of(&one, number)).upsert(true).await.unwrap();
+        // Once and for good, for each of them: the log names what it was, or what it is.
+        let known = i32::try_from(i64::from(number) % i64::from(COINS)).unwrap();
+        let kinds = database.collection::<Document>("kinds");
+        kinds.replace_one(doc! {"_id": known}, doc! {"_id": i64::from(known), "n": number}).await.unwrap();
         let within = Bson::Document(doc! {"key": two, "of": "log"});
         let known = doc! {"_id": {"key": 1, "of": "log"}};
         log.replace_one(known, log_of(&within, number)).upsert(true).await.unwrap();
@@ -111,6 +115,8 @@ async fn assert_coins_whole(db: &TestMongo, database: &str) {
     let database_of = db.server.client().await.database(database);
     let count = async |name: &str| database_of.collection::<Document>(name).find_one(doc! {}).await.unwrap();
     assert_eq!(count("counter").await, count("counted").await);
+    let kinds = database_of.collection::<Document>("kinds").count_documents(doc! {}).await.unwrap();
+    assert_eq!(i32::try_from(kinds).unwrap(), COINS, "a document was lost, or is there twice");
     let log: Vec<i32> = ids(db, database, "log").await.into_iter().filter(|id| *id >= 0).collect();
     let whole: Vec<i32> = (0..i32::try_from(log.len()).unwrap()).collect();
     assert_eq!(log, whole, "an entry is missing between others");
@@ -125,6 +131,7 @@ async fn prepared(db: &TestMongo) {
         db.run(doc! {"insert": counter, "documents": [{"_id": "moves", "n": 0}]}).await;
     }
     db.run(doc! {"create": "log"}).await;
+    db.run(doc! {"insert": "kinds", "documents": (0..COINS).map(|id| doc! {"_id": id}).collect::<Vec<_>>()}).await;
     db.run(doc! {"create": "said", "collation": {"locale": "en", "strength": 2}}).await;
     db.run(doc! {"create": "measured", "timeseries": {"timeField": "at"}}).await;
     large(db, LARGE).await;
@@ -178,7 +185,7 @@ async fn a_backup_beyond_the_past_is_of_one_moment() {
         let folder = place.folder.path().join(format!("exported{round}"));
         export(&place, &folder).run().await.success();
         assert_whole(&folder);
-        for name in ["left", "right", "log", "large", "said", "system.buckets.measured"] {
+        for name in ["left", "right", "log", "large", "said", "kinds", "system.buckets.measured"] {
             let file = folder.join("dump").join(db.name()).join(format!("{name}.bson"));
             let mut exported = documents(&file);
             let restored = server.client().await.database(&back.name).collection::<Document>(name);
