@@ -12,6 +12,17 @@ macro_rules! skip {
     }};
 }
 
+/// What an expression found, or `skip!` with the reason why it found nothing.
+#[macro_export]
+macro_rules! or_skip {
+    ($found:expr) => {
+        match $found {
+            Ok(found) => found,
+            Err(why) => $crate::skip!("{why}"),
+        }
+    };
+}
+
 /// What `skip!` prints and records, for helpers that decide themselves how to end.
 pub fn skipped(reason: &str) {
     let thread = std::thread::current();

@@ -133,10 +133,7 @@ async fn a_large_collection_is_one_file() {
 /// G1: an export comes back by the vendor's tool alone, at another server, byte for byte.
 #[tokio::test]
 async fn everything_comes_back_by_mongorestore_alone() {
-    let tools = match DumpTools::find() {
-        Ok(tools) => tools,
-        Err(why) => testkit::skip!("{why}"),
-    };
+    let tools = testkit::or_skip!(DumpTools::find());
     let (server, other) = (mongo().await, Arc::new(own_mongo(&[]).await));
     let db = server.database().await;
     make(&db.db().await, &fixture()).await;
@@ -160,10 +157,7 @@ async fn everything_comes_back_by_mongorestore_alone() {
 /// G1: long names come back too, also those that the vendor's tool cuts and does not read again.
 #[tokio::test]
 async fn long_names_come_back_by_mongorestore_alone() {
-    let tools = match DumpTools::find() {
-        Ok(tools) => tools,
-        Err(why) => testkit::skip!("{why}"),
-    };
+    let tools = testkit::or_skip!(DumpTools::find());
     let server = mongo().await;
     let db = server.database().await;
     let long = "ä".repeat(60);
@@ -191,10 +185,7 @@ async fn long_names_come_back_by_mongorestore_alone() {
 /// G1: an export is, file by file, what `mongodump` writes of the same database.
 #[tokio::test]
 async fn an_export_is_what_mongodump_writes() {
-    let tools = match DumpTools::find() {
-        Ok(tools) => tools,
-        Err(why) => testkit::skip!("{why}"),
-    };
+    let tools = testkit::or_skip!(DumpTools::find());
     let (db, place) = odd().await;
     let (folder, _) = exported(&db, &place).await;
     let name = format!("--db={}", db.name());

@@ -120,10 +120,7 @@ async fn everything_comes_back_from_a_dump() {
 /// G1: what the vendor's own tool writes of everything odd comes back, in each of its forms.
 #[tokio::test]
 async fn everything_comes_back_from_the_vendors_own_dump() {
-    let tools = match DumpTools::find() {
-        Ok(tools) => tools,
-        Err(why) => testkit::skip!("{why}"),
-    };
+    let tools = testkit::or_skip!(DumpTools::find());
     let (db, place) = odd().await;
     let there = all(&db, db.name()).await;
     let (name, shelf) = (format!("--db={}", db.name()), place.folder.path());
