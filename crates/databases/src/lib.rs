@@ -115,8 +115,7 @@ impl Address {
     /// Checks that a backup with these documents can be restored into it. Nothing is written yet.
     pub async fn open_target(self, documents: &[Document], options: TargetOptions) -> Result<Box<dyn Target>, Error> {
         if let Driver::MongoDump(dump) = &self.0 {
-            return Err(no_server(dump, "a restore needs one")
-                .hint("`longshore export` writes a backup as a dump; a restore takes a URL with mongodb://"));
+            return Err(no_target(dump));
         }
         self.assert_kind(documents)?;
         if matches!(self.0, Driver::Postgres(_)) && !options.definers.is_empty() {
@@ -130,7 +129,7 @@ impl Address {
         match self.0 {
             Driver::Mysql(endpoint) => Ok(Box::new(MysqlTarget::open(endpoint, documents, options).await?)),
             Driver::Mongo(endpoint) => Ok(Box::new(MongoTarget::open(endpoint, documents, options).await?)),
-            Driver::MongoDump(dump) => Err(no_server(&dump, "a restore needs one")),
+            Driver::MongoDump(dump) => Err(no_target(&dump)),
             Driver::Postgres(endpoint) if !options.part.is_empty() => {
                 Ok(Box::new(PostgresPart::open(endpoint, documents, options).await?))
             }
@@ -167,7 +166,7 @@ impl Address {
             Driver::Postgres(endpoint) => postgres::examine_target(endpoint, workers, tools).await,
             Driver::Mysql(endpoint) => mysql::examine_target(endpoint, workers).await,
             Driver::Mongo(endpoint) => mongo::examine_target(endpoint).await,
-            Driver::MongoDump(dump) => vec![Finding::bad("dump", no_server(dump, "a restore needs one"))],
+            Driver::MongoDump(dump) => vec![Finding::bad("dump", no_target(dump))],
         }
     }
 
@@ -221,6 +220,12 @@ pub async fn export(documents: &[Document], options: &ExportOptions) -> Result<E
             Err(Error::new(Kind::Config, what).hint("use the version of longshore that wrote it, or a newer one"))
         }
     }
+}
+
+/// A restore into files.
+fn no_target(dump: &mongo::Dump) -> Error {
+    no_server(dump, "a restore needs one")
+        .hint("`longshore export` writes a backup as a dump; a restore takes a URL with mongodb://")
 }
 
 /// What takes a server, and was given files.
