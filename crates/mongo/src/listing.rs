@@ -8,6 +8,7 @@ use crate::connection::Session;
 use crate::raw::{Kept, inner};
 use crate::scratch;
 use engine::{Error, Kind};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use mongodb::bson::{RawDocument, RawDocumentBuf, Timestamp, doc};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) const SERVERS_OWN: [&str; 3] = ["admin", "config", "local"];
 /// What the server keeps in a database for itself, or under another name.
 const SYSTEM: &str = "system.";
+/// How many collections are asked for at once. Each is two questions, and a database of a workflow engine has thousands.
+const AT_ONCE: usize = 8;
 
 /// All collections of a database.
 pub(crate) struct Listing {
@@ -40,19 +43,27 @@ pub(crate) async fn list(session: &Session, database: &str) -> Result<Listing, E
             ours.extend(scratch::is_ours(&collection.name).then_some(collection.name));
             continue;
         }
-        if collection.sort != Sort::View {
-            if collection.uuid.is_empty() {
-                let what = format!("the server does not say by which name of its own it knows {}", collection.name);
-                return Err(Error::new(Kind::Unsupported, what)
-                    .hint("without it nobody can tell a collection from another of its name"));
-            }
-            collection.indexes = indexes(session, database, &collection).await?;
-            collection.bytes = bytes(session, database, &collection).await?;
-        }
         collections.push(collection);
     }
+    let asked = stream::iter(collections).map(|collection| asked_for(session, database, collection));
+    let mut collections: Vec<Collection> = asked.buffered(AT_ONCE).try_collect().await?;
     collections.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Listing { collections: views_last(collections), ours, time: answer.time })
+}
+
+/// A collection with what only questions of its own tell: indexes and size.
+async fn asked_for(session: &Session, database: &str, collection: Collection) -> Result<Collection, Error> {
+    if collection.sort == Sort::View {
+        return Ok(collection);
+    }
+    if collection.uuid.is_empty() {
+        let what = format!("the server does not say by which name of its own it knows {}", collection.name);
+        return Err(Error::new(Kind::Unsupported, what)
+            .hint("without it nobody can tell a collection from another of its name"));
+    }
+    let indexes = indexes(session, database, &collection).await?;
+    let bytes = bytes(session, database, &collection).await?;
+    Ok(Collection { indexes, bytes, ..collection })
 }
 
 /// The server's own name for what holds a collection's documents, by the collection's name. That of a time series stands with its buckets.

@@ -14,7 +14,7 @@ use mongodb::bson::{Bson, Timestamp, doc};
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 /// How long servers keep the past that nobody has told otherwise, in seconds (<https://www.mongodb.com/docs/manual/reference/parameters/>).
 const DEFAULT_KEPT: i32 = 300;
@@ -41,8 +41,8 @@ pub(crate) struct Past {
     moment: Timestamp,
     begun: Instant,
     kept: Duration,
-    /// Whether the oplog is this user's to read: who may not is not sent there by an estimate.
-    may_follow: bool,
+    /// Whether the oplog is this user's to read, once that was asked: who may not is not sent there by an estimate.
+    may_follow: OnceCell<bool>,
     /// Who reads the oplog, from when the past was over.
     tail: Mutex<Option<Tail>>,
     again: OnceLock<Again>,
@@ -60,8 +60,7 @@ impl Past {
     pub async fn of(session: &Session, database: &str, streams: BTreeSet<String>, moment: Timestamp) -> Self {
         let begun = Instant::now();
         let kept = kept(session).await.unwrap_or(Duration::from_secs(300));
-        let may_follow = oplog::is_readable(session).await;
-        let (tail, again) = (Mutex::new(None), OnceLock::new());
+        let (may_follow, tail, again) = (OnceCell::new(), Mutex::new(None), OnceLock::new());
         Self { database: database.to_owned(), streams, moment, begun, kept, may_follow, tail, again }
     }
 
@@ -72,8 +71,7 @@ impl Past {
     pub async fn concern(&self, session: &Session, bytes: u64) -> Result<Bson, Error> {
         let mut tail = self.tail.lock().await;
         if tail.is_none() {
-            let takes = Duration::from_secs(if self.may_follow { bytes / SLOW_BYTES } else { 0 });
-            if self.begun.elapsed() + takes < self.kept / 2 {
+            if self.lasts(session, bytes).await {
                 return Ok(at(Some(self.moment)));
             }
             *tail = Some(self.end(session));
@@ -82,6 +80,16 @@ impl Past {
             return Err(ended.error().await);
         }
         Ok(Bson::Document(doc! {"level": "majority", "afterClusterTime": self.moment}))
+    }
+
+    /// Whether a segment of about so many bytes comes to its end while the past is surely kept.
+    async fn lasts(&self, session: &Session, bytes: u64) -> bool {
+        let (half, takes) = (self.kept / 2, Duration::from_secs(bytes / SLOW_BYTES));
+        let elapsed = self.begun.elapsed();
+        if elapsed >= half || elapsed + takes < half {
+            return elapsed < half;
+        }
+        !*self.may_follow.get_or_init(async || oplog::is_readable(session).await).await
     }
 
     fn end(&self, session: &Session) -> Tail {
