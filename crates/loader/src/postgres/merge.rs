@@ -284,7 +284,7 @@ impl Ready for Transaction {
             Ok(Ok(())) => Ok(()),
             // A refusal: the transaction is over and has changed nothing. A session that ends may have committed before.
             Ok(Err(error)) if error.state.is_some() && !error.is(&["08", "57", "58", "XX"]) => {
-                Err(Error::Target(error.error))
+                Err(Error::Target(blame::told(error)))
             }
             Ok(Err(error)) => settle(&staged, &record, error.error).await,
             Err(_) => {
