@@ -1,6 +1,6 @@
 //! The options that say whom to tell how a run goes, and the telling.
 //!
-//! Owns `--result-file`, `--termination-log`, `--metrics-file`, `--push-gateway`, `--ping` and `--webhook`; the crate `signals` does
+//! Owns `--result-file`, `--termination-log`, `--metrics-file`, `--push-gateway`, `--repo-label`, `--ping` and `--webhook`; the crate `signals` does
 //! the work. Promises that a run which ends before its options are parsed is told of as well, as far as the options can be
 //! made out, and that what could not be told is a warning and changes no exit code.
 
@@ -42,6 +42,9 @@ pub struct SignalArgs {
     /// Send metrics to this Prometheus push gateway
     #[arg(long, global = true, value_name = "URL", help_heading = "Signals")]
     pub push_gateway: Option<Secret>,
+    /// What metrics call the repository, where several report to one place: their label `repository`
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Signals")]
+    pub repo_label: Option<String>,
     /// Ping URL/start when it begins and URL/EXITCODE when it has ended, as healthchecks.io takes it
     #[arg(long, global = true, value_name = "URL", help_heading = "Signals")]
     pub ping: Option<Secret>,
@@ -74,6 +77,7 @@ impl SignalArgs {
             termination_log: given("--termination-log").map(PathBuf::from),
             metrics_file: given("--metrics-file").map(PathBuf::from),
             push_gateway: given("--push-gateway").map(Secret::from),
+            repo_label: given("--repo-label"),
             ping: given("--ping").map(Secret::from),
             webhook: given("--webhook").map(Secret::from),
             webhook_template: given("--webhook-template"),
@@ -88,6 +92,7 @@ impl SignalArgs {
             termination_log: self.termination_log.clone(),
             metrics_file: self.metrics_file.clone(),
             push_gateway: exposed(&self.push_gateway),
+            repository: self.repo_label.clone(),
             ping: exposed(&self.ping),
             webhook: exposed(&self.webhook),
             webhook_template: self.webhook_template.clone(),
@@ -185,7 +190,7 @@ impl Telling {
             false => Plan::check(&args.settings()),
         };
         let program = concat!("longshore ", env!("CARGO_PKG_VERSION")).to_owned();
-        let run = Run { program, command: command.to_owned(), started: begun.wall };
+        let run = Run { program, command: command.to_owned(), repository: plan.repository(), started: begun.wall };
         let checked = match problem {
             None => Ok(()),
             Some(problem) => Err(Failure::new(Exit::Config, problem.what).hint(problem.hint)),

@@ -1,6 +1,6 @@
 //! Metrics for a Prometheus push gateway.
 //!
-//! Promises one group for each command and source, and that a failed run leaves the last success in its group: it is added to the
+//! Promises one group for each command, repository that has a name, and source, and that a failed run leaves the last success in its group: it is added to the
 //! group (POST), where a good one takes its place (PUT).
 
 use http::Method;
@@ -28,8 +28,8 @@ pub(crate) fn requests(url: &Endpoint, parts: &[Part]) -> Vec<Ask> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::run::Ended;
     use crate::run::tests::{failed, run, well};
+    use crate::run::{Ended, Run};
     use serde_json::json;
 
     #[test]
@@ -43,6 +43,10 @@ mod tests {
         let bad = one(&failed());
         assert_eq!(bad.method, Method::POST);
         assert!(!bad.body.contains("last_success"), "{}", bad.body);
+        let named = Run { repository: Some("main".to_owned()), ..run() };
+        let named = requests(&url, &metrics::parts(&named, &failed())).remove(0);
+        let path = "http://push:9091/prefix/metrics/job/longshore/command/backup/repository/main/source/app";
+        assert_eq!(named.to.expose(), path);
         let nameless = one(&Ended { source: None, ..failed() });
         assert_eq!(nameless.to.expose(), "http://push:9091/prefix/metrics/job/longshore/command/backup");
     }

@@ -15,6 +15,10 @@ use crate::run::{Ended, Run};
 pub(crate) const PREFIX: &str = "longshore_";
 /// What names of metrics about the last run, whatever came of it, begin with.
 const LAST_RUN: &str = "longshore_run_";
+/// The label of what backups are kept under.
+const SOURCE: &str = "source";
+/// The label of where they are kept, where that was given a name.
+const REPOSITORY: &str = "repository";
 
 /// All metrics, in the order in which they are written. All are gauges.
 const FAMILIES: [(&str, &str); 13] = [
@@ -77,8 +81,8 @@ impl Part {
 
 /// What a run has to say: one part, and of a backup of all databases one more for each of them.
 pub(crate) fn parts(run: &Run, ended: &Ended) -> Vec<Part> {
-    let mut labels = vec![("command", run.command.clone())];
-    labels.extend(ended.source.clone().map(|source| ("source", source)));
+    let mut labels = common(run);
+    labels.extend(ended.source.clone().map(|source| (SOURCE, source)));
     if ended.part {
         labels.push(("scope", "filtered".to_owned()));
     }
@@ -92,7 +96,15 @@ pub(crate) fn parts(run: &Run, ended: &Ended) -> Vec<Part> {
     }
     let whole = Part { labels, ok: ended.ok(), values };
     let entries = ended.result.as_ref().and_then(Value::as_array).filter(|_| is_backup);
-    std::iter::once(whole).chain(entries.into_iter().flatten().filter_map(|entry| of_entry(entry, ended))).collect()
+    std::iter::once(whole)
+        .chain(entries.into_iter().flatten().filter_map(|entry| of_entry(entry, run, ended)))
+        .collect()
+}
+
+/// Labels of everything that a run has to say.
+fn common(run: &Run) -> Vec<(&'static str, String)> {
+    let repository = run.repository.clone().map(|name| (REPOSITORY, name));
+    [("command", run.command.clone())].into_iter().chain(repository).collect()
 }
 
 fn last_run(exit: u8, seconds: Option<f64>, finished: Timestamp) -> Vec<(&'static str, String)> {
@@ -110,9 +122,9 @@ fn last_success(at: Timestamp) -> (&'static str, String) {
 }
 
 /// The account of one database among all of a server. What was left out on purpose has nothing to say.
-fn of_entry(entry: &Value, ended: &Ended) -> Option<Part> {
+fn of_entry(entry: &Value, run: &Run, ended: &Ended) -> Option<Part> {
     let source = entry.get("name")?.as_str()?;
-    let labels = vec![("command", "backup".to_owned()), ("source", source.to_owned())];
+    let labels = [common(run), vec![(SOURCE, source.to_owned())]].concat();
     let time = |of: &Value, name: &str| of.get(name)?.as_str()?.parse::<Timestamp>().ok();
     if let Some(backup) = entry.get("backup").filter(|backup| backup.is_object()) {
         let finished = time(backup, "finished").unwrap_or(ended.finished);
@@ -172,9 +184,8 @@ pub(crate) fn read(text: &str) -> Option<Series> {
 /// A run that knows its source ends what an earlier one had to say which failed too early to know it.
 pub(crate) fn merge(mut before: Series, parts: &[Part]) -> Series {
     for part in parts {
-        if let [(_, command), (_, _), ..] = part.labels.as_slice() {
-            let nameless =
-                Part { labels: vec![("command", command.clone())], ok: false, values: Vec::new() }.label_text();
+        if let Some(at) = part.labels.iter().position(|(name, _)| *name == SOURCE) {
+            let nameless = Part { labels: part.labels[..at].to_vec(), ok: false, values: Vec::new() }.label_text();
             let outdated =
                 |name: &str, labels: &str| parts.len() == 1 && name.starts_with(LAST_RUN) && labels == nameless;
             before.retain(|(name, labels), _| !outdated(name, labels));
@@ -191,7 +202,7 @@ mod tests {
     use crate::run::tests::{failed, run, well};
     use serde_json::json;
 
-    fn backup() -> Value {
+    fn backup_of_app() -> Value {
         json!({"source": "app", "started": "2026-09-21T14:13:20Z", "finished": "2026-09-21T14:14:20Z", "streams": 2, "rows": 30,
             "bytes": 4000, "stored_bytes": 500, "added_bytes": 60, "chunks": 7, "reused_chunks": 6})
     }
@@ -202,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_good_run_says_all_there_is() {
-        let text = rendered(&well(backup()));
+        let text = rendered(&well(backup_of_app()));
         for line in [
             "# TYPE longshore_run_success gauge",
             "longshore_run_success{command=\"backup\",source=\"app\"} 1",
@@ -229,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_what_is_not_ours_is_not() {
-        let series = merge(Series::new(), &parts(&run(), &well(backup())));
+        let series = merge(Series::new(), &parts(&run(), &well(backup_of_app())));
         assert_eq!(read(&text(&series)).unwrap(), series);
         let odd = Ended { source: Some("a\"b\\} 1".to_owned()), ..failed() };
         let series = merge(Series::new(), &parts(&run(), &odd));
@@ -240,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_failure_replaces_the_last_run_and_keeps_the_last_success() {
-        let before = merge(Series::new(), &parts(&run(), &well(backup())));
+        let before = merge(Series::new(), &parts(&run(), &well(backup_of_app())));
         let other = Ended { source: Some("other".to_owned()), ..failed() };
         let after = text(&merge(merge(before, &parts(&run(), &other)), &parts(&run(), &failed())));
         assert!(after.contains("longshore_run_success{command=\"backup\",source=\"app\"} 0\n"), "{after}");
@@ -257,13 +268,31 @@ mod tests {
     fn a_run_that_knows_its_source_ends_the_alarm_of_one_that_did_not() {
         let before = merge(Series::new(), &parts(&run(), &Ended { source: None, ..failed() }));
         assert!(text(&before).contains("longshore_run_success{command=\"backup\"} 0"));
-        let after = text(&merge(before, &parts(&run(), &well(backup()))));
+        let after = text(&merge(before, &parts(&run(), &well(backup_of_app()))));
         assert!(!after.contains("{command=\"backup\"}"), "{after}");
     }
 
     #[test]
+    fn repositories_with_names_are_told_apart() {
+        let in_one = |name: &str| Run { repository: Some(name.to_owned()), command: "verify".to_owned(), ..run() };
+        let about_all = |ended: Ended| Ended { source: None, result: None, ..ended };
+        let before = merge(Series::new(), &parts(&in_one("main"), &about_all(failed())));
+        let after = text(&merge(before, &parts(&in_one("offsite"), &about_all(well(json!({}))))));
+        assert!(after.contains("longshore_run_success{command=\"verify\",repository=\"main\"} 0\n"), "{after}");
+        assert!(after.contains("longshore_run_success{command=\"verify\",repository=\"offsite\"} 1\n"), "{after}");
+        // An alarm of a run that did not know its source ends with one of the same repository alone.
+        let backup = |name: &str| Run { repository: Some(name.to_owned()), ..run() };
+        let before = merge(Series::new(), &parts(&backup("main"), &Ended { source: None, ..failed() }));
+        let elsewhere = merge(before, &parts(&backup("offsite"), &well(backup_of_app())));
+        assert!(text(&elsewhere).contains("longshore_run_success{command=\"backup\",repository=\"main\"} 0\n"));
+        let here = text(&merge(elsewhere, &parts(&backup("main"), &well(backup_of_app()))));
+        assert!(!here.contains("{command=\"backup\",repository=\"main\"}"), "{here}");
+        assert!(here.contains("{command=\"backup\",repository=\"main\",source=\"app\"} 1\n"), "{here}");
+    }
+
+    #[test]
     fn a_part_never_looks_like_a_whole_backup() {
-        let text = rendered(&Ended { part: true, ..well(backup()) });
+        let text = rendered(&Ended { part: true, ..well(backup_of_app()) });
         let of_values = text.lines().filter(|line| !line.starts_with('#'));
         for line in of_values {
             assert!(line.contains("{command=\"backup\",source=\"app\",scope=\"filtered\"}"), "{line}");
@@ -273,7 +302,7 @@ mod tests {
     #[test]
     fn each_database_of_a_server_has_series_of_its_own() {
         let entries = json!([
-            {"database": "app", "name": "app", "ok": true, "backup": backup()},
+            {"database": "app", "name": "app", "ok": true, "backup": backup_of_app()},
             {"database": "hr", "name": "hr", "ok": false, "failure": {"exit": 77}},
             {"database": "template0", "ok": false, "left_out": "no connections"},
         ]);

@@ -10,6 +10,8 @@ pub struct Run {
     pub program: String,
     /// The command: `backup`.
     pub command: String,
+    /// What metrics call the repository: the label `repository`. `None` when nobody gave it a name.
+    pub repository: Option<String>,
     /// When it began.
     pub started: Timestamp,
 }
@@ -122,7 +124,7 @@ pub(crate) mod tests {
     /// A backup that began in 2026 and took 75 s.
     pub(crate) fn run() -> Run {
         let (program, command) = ("longshore 0.1.0".to_owned(), "backup".to_owned());
-        Run { program, command, started: Timestamp::from_second(1_790_000_000).unwrap_or_default() }
+        Run { program, command, repository: None, started: Timestamp::from_second(1_790_000_000).unwrap_or_default() }
     }
 
     pub(crate) fn well(result: Value) -> Ended {

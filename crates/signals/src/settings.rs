@@ -29,6 +29,8 @@ pub struct Settings {
     pub metrics_file: Option<PathBuf>,
     /// `--push-gateway`.
     pub push_gateway: Option<String>,
+    /// `--repo-label`.
+    pub repository: Option<String>,
     /// `--ping`.
     pub ping: Option<String>,
     /// `--webhook`.
@@ -56,6 +58,7 @@ pub struct Plan {
     pub(crate) termination_log: Option<TerminationLog>,
     pub(crate) metrics_file: Option<PathBuf>,
     pub(crate) push_gateway: Option<Endpoint>,
+    repository: Option<String>,
     pub(crate) ping: Option<Endpoint>,
     pub(crate) webhook: Option<Webhook>,
 }
@@ -78,6 +81,8 @@ pub(crate) struct Webhook {
 
 /// Where Kubernetes expects a container's last words, unless told otherwise.
 const TERMINATION_LOG: &str = "/dev/termination-log";
+/// The longest name that metrics call a repository by, in bytes.
+const LONGEST_LABEL: usize = 100;
 
 impl Plan {
     /// Checks all settings; reads the template's file, if there is one. What can work is in the plan, whatever else is wrong;
@@ -119,21 +124,54 @@ impl Plan {
             None => Some(TerminationLog { path: TERMINATION_LOG.into(), asked_for: false })
                 .filter(|there| there.path.exists()),
         };
+        let repository = match &settings.repository {
+            Some(name) if !is_label(name) => {
+                note(Problem {
+                    what: format!("--repo-label is not 1 to {LONGEST_LABEL} of A-Z a-z 0-9 . _ -"),
+                    hint: "it is a part of a URL at the push gateway".to_owned(),
+                });
+                None
+            }
+            name => name.clone(),
+        };
         let result_file = settings.result_file.clone();
-        (Self { result_file, termination_log, metrics_file, push_gateway, ping, webhook }, first)
+        (Self { result_file, termination_log, metrics_file, push_gateway, repository, ping, webhook }, first)
+    }
+
+    /// What metrics call the repository, for [`crate::Run`].
+    #[must_use]
+    pub fn repository(&self) -> Option<String> {
+        self.repository.clone()
     }
 
     /// Whether there is nothing to tell anybody.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { result_file, termination_log, metrics_file, push_gateway, ping, webhook } = self;
+        // A name alone tells nobody anything.
+        let Self { result_file, termination_log, metrics_file, push_gateway, repository: _, ping, webhook } = self;
         let files = result_file.is_none() && termination_log.is_none() && metrics_file.is_none();
         files && push_gateway.is_none() && ping.is_none() && webhook.is_none()
     }
 }
 
+fn is_label(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    // A URL's client would take a segment of dots alone for a way up.
+    (1..=LONGEST_LABEL).contains(&name.len()) && name.bytes().all(plain) && name.bytes().any(|byte| byte != b'.')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repositorys_label_fits_into_a_url() {
+        let named = |name: &str| Plan::check(&Settings { repository: Some(name.to_owned()), ..Settings::default() });
+        assert_eq!(named("main-1.b_C").0.repository().as_deref(), Some("main-1.b_C"));
+        for name in ["", "a/b", "a b", "ä", "..", &"a".repeat(101)] {
+            let (plan, problem) = named(name);
+            assert!(plan.repository().is_none() && problem.is_some(), "{name}");
+        }
+    }
 
     #[test]
     fn one_wrong_setting_does_not_silence_the_others() {

@@ -108,7 +108,7 @@ impl Template {
 fn sample() -> (Run, Ended) {
     let text = || "a \"text\"\n".to_owned();
     let failed = Failed { what: text(), causes: vec![text()], hint: Some(text()) };
-    let run = Run { program: text(), command: text(), started: Timestamp::UNIX_EPOCH };
+    let run = Run { program: text(), command: text(), repository: None, started: Timestamp::UNIX_EPOCH };
     let ended = Ended {
         source: Some(text()),
         part: false,
