@@ -54,7 +54,7 @@ fn crates_depend_only_on_the_layers_below() {
         ("loader", set(&["drops", "engine", "lease", "postgres"])),
         ("load", set(&["drops", "jobkit", "lease", "loader"])),
         ("backup", set(&["databases", "engine", "jobkit", "repository"])),
-        ("restore", set(&["databases", "engine", "jobkit", "repository"])),
+        ("restore", set(&["databases", "engine", "jobkit", "lease", "repository"])),
         ("copy", set(&["jobkit", "repository"])),
         ("testkit", set(&["store"])),
         ("tests", set(&[])),

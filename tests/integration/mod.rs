@@ -1,6 +1,7 @@
 //! What the product does.
 
 mod all_databases;
+mod alone;
 mod before_swap;
 mod bounds;
 mod check;

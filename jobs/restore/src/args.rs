@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use engine::Filter;
-use jobkit::{Exit, Failure, RepoArgs, Secret};
+use jobkit::{Exit, Failure, LeaseArgs, RepoArgs, Secret};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -84,6 +84,12 @@ pub struct RestoreArgs {
     /// Folder of the vendor's tools (pg_restore) [default: the usual places]
     #[arg(long, value_name = "FOLDER")]
     pub tools: Option<PathBuf>,
+    /// What only one run does at a time: the job of the loads and restores that must not run beside this one. Needs --lease
+    #[arg(long, value_name = "NAME", help_heading = "Lease")]
+    pub job: Option<String>,
+    /// The lease
+    #[command(flatten)]
+    pub lease: LeaseArgs,
 }
 
 impl RestoreArgs {

@@ -5,6 +5,7 @@
 //! before everything is loaded and compared, and that a failure or a signal at any point removes what was made. Every
 //! chunk is checked against its hash before a row of it reaches the database.
 
+mod alone;
 mod args;
 mod backup;
 mod drill;
@@ -21,6 +22,7 @@ pub use backup::Backup;
 pub use drill::drill;
 pub use load::digest_of;
 
+use alone::Alone;
 use databases::Address;
 use engine::{Target, TargetOptions};
 use jobkit::{Failure, Kit, Secret};
@@ -29,6 +31,13 @@ use std::time::Instant;
 
 /// Restores one backup and prints what was proven.
 pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
+    let alone = Alone::acquire(&args.lease, args.job.as_deref()).await?;
+    let outcome = restore_one(args, kit, &alone).await;
+    alone.release().await;
+    outcome
+}
+
+async fn restore_one(args: RestoreArgs, kit: Kit, alone: &Alone) -> Result<(), Failure> {
     let begun = Instant::now();
     let address = Address::parse(args.target.expose(), args.target_password.as_ref().map(Secret::expose))?;
     let selector = args.from.parse::<repository::Selector>().map_err(Failure::from)?;
@@ -64,11 +73,11 @@ pub async fn run(args: RestoreArgs, kit: Kit) -> Result<(), Failure> {
         backup.keep(&streams);
     }
     let road = Road { kit: &kit, repository: &repository, backup: &backup, proof: args.prove, loaders: args.loaders() };
-    let outcome = restore(&args, &road, target.as_mut()).await;
+    let outcome = alone.unless_lost(restore(&args, &road, target.as_mut())).await;
     // From here on a signal stops the job only between attempts: the rename may have been done when its answer is awaited,
     // and stopping then would leave the operator without knowing which database has the name.
     let published = match outcome {
-        Ok(proven) => publish(&args, &kit, &backup, target.as_mut(), proven).await,
+        Ok(proven) => publish(&args, &kit, alone, &backup, target.as_mut(), proven).await,
         Err(failure) => Err(failure),
     };
     match published {
@@ -97,13 +106,15 @@ async fn restore(args: &RestoreArgs, road: &Road<'_>, target: &mut dyn Target) -
 async fn publish(
     args: &RestoreArgs,
     kit: &Kit,
+    alone: &Alone,
     backup: &Backup,
     target: &mut dyn Target,
     mut proven: Proven,
 ) -> Result<report::Report, Failure> {
     kit.progress.stage("publish");
+    alone.check()?;
     let stopped = kit.shutdown.token();
-    let mut conclusion = target.publish(&|| stopped.is_cancelled()).await?;
+    let mut conclusion = target.publish(&|| stopped.is_cancelled() || alone.check().is_err()).await?;
     for note in &conclusion.notes {
         tracing::warn!("{note}");
     }
