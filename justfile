@@ -24,6 +24,10 @@ lint:
 deploy *args:
     deployments/deploy.sh dev {{args}}
 
+# a drop of files into a deployment's table, once: just load dev DROP
+load *args:
+    deployments/load.sh {{args}}
+
 # newest backup of a source into the development database: --access-key=… --secret-key=… (in a variable, so that no command line of ours has them)
 import-backup *$IMPORT_BACKUP_OPTIONS:
     @scripts/import-backup

@@ -33,7 +33,7 @@ secret() {
     case $make_secrets:$environment:$name in
     no:*) missing+=("$name") && return ;;
     yes:dev:*) ;;
-    *:postgres-password | *:mariadb-password | *:mongo-password | *:mongo-key | *:minio-root-user | *:minio-root-password) ;;
+    *:postgres-password | *:mariadb-password | *:mongo-password | *:mongo-key | *:redis-password | *:minio-root-user | *:minio-root-password) ;;
     # Somebody else's: the store's keys, and what databases know already.
     *) missing+=("$name") && return ;;
     esac

@@ -35,9 +35,10 @@ begin() {
     arguments=("$@")
     folder=$here/$environment
     local engine
-    unset REPO PRODUCTION_REPO BUCKET
+    unset REPO PRODUCTION_REPO BUCKET DROPS LEASE LEASE_SECRET
     for engine in POSTGRES MARIADB MONGO; do
         unset "${engine}_DB" "${engine}_TARGET" "${engine}_DRILL" "${engine}_SOURCE" "${engine}_SOURCE_SECRET" "${engine}_MARK" "${engine}_MARK_SECRET"
+        unset "${engine}_LOAD" "${engine}_LOAD_SECRET" "${engine}_LOAD_JOB" "${engine}_LOAD_TABLE"
     done
     # `restore_from_s3.sh --into` alone sets it. Empty it wins over a line of .env, too.
     export RESTORE_INTO=

@@ -10,7 +10,7 @@ test_config() {
         config=$(compose "$environment" --profile '*' config) || die "$environment does not validate"
         ok "config: $environment validates with its example settings"
         services=$(compose "$environment" config --services)
-        ! grep -E '^(backup|restore|drill|mark|prune|verify|check|init|bucket|longshore)' <<<"$services" || die "$environment: a job starts without being asked"
+        ! grep -E '^(backup|restore|drill|mark|load|prune|verify|check|init|bucket|longshore)' <<<"$services" || die "$environment: a job starts without being asked"
         ok "config: jobs of $environment are behind a profile"
         while read -r image; do
             [[ $image =~ :[^:]*[0-9] || $image = longshore:dev ]] && [[ $image != *:latest ]] || die "$environment: image '$image' is not pinned"

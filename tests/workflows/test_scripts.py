@@ -25,9 +25,12 @@ case "$*" in
 "compose --profile * config") cat "$FAKE/config" ;;
 "compose config --services") ;;
 "compose run "*)
+    env >>"$FAKE/handed"
     { printf '%s\n' "$*" "into=${RESTORE_INTO-} db=${POSTGRES_DB-} repo=${REPO-}" | tr '\n' '\t'; echo; } >>"$FAKE/runs"
     if [[ $* == *" show "* ]]; then cat "$FAKE/prints"; fi
+    exit "$ENDS"
     ;;
+container\ inspect*" ${AT_WORK:-nothing}") echo running ;;
 container\ inspect*|volume\ inspect*) exit 1 ;;
 esac
 """
@@ -36,7 +39,8 @@ esac
 class Ran:
     """One script of a deployment with its example settings; `runs` are the jobs that docker was asked for, from the service's name on."""
 
-    def __init__(self, script: str, *args: str, env: dict[str, str] | None = None, prints: str = "", files: tuple[str, ...] = (), settings: str = ""):
+    def __init__(self, script: str, *args: str, env: dict[str, str] | None = None, prints: str = "", files: tuple[str, ...] = (), settings: str = "",
+                 links: dict[str, str] | None = None, ends: int = 0, at_work: str = ""):  # fmt: skip
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             shutil.copytree(DEPLOYMENTS, folder / "deployments", ignore=shutil.ignore_patterns(".env", "jobs.env", "secrets", ".locks"))
@@ -46,17 +50,22 @@ class Ran:
             here = folder / "deployments" / environment
             (here / ".env").write_text((here / ".env.example").read_text() + settings)
             for file in files:
+                (here / file).parent.mkdir(parents=True, exist_ok=True)
                 (here / file).write_text("")
+            for link, to in (links or {}).items():
+                (here / link).symlink_to(to)
             (folder / "config").write_text(config(environment, here, dict(line.split("=", 1) for line in settings.splitlines())))
             (folder / "prints").write_text(prints)
             (folder / "bin").mkdir()
             (folder / "bin" / "docker").write_text(DOCKER)
             (folder / "bin" / "docker").chmod(0o755)
-            path = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": name, "FAKE": name}
+            path = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": name, "FAKE": name, "ENDS": str(ends), "AT_WORK": at_work}
             done = subprocess.run([folder / script, *args], env=path | (env or {}), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
             self.code, self.out, self.said = done.returncode, done.stdout, done.stderr
             lines = (folder / "runs").read_text().splitlines() if (folder / "runs").exists() else []
             self.calls = [line.split("\t")[:2] for line in lines]
+            # What compose was told by variables.
+            self.handed = (folder / "handed").read_text() if lines else ""
             self.secrets = sorted(path.name for path in (here / "secrets").glob("*")) if (here / "secrets").exists() else []
 
     @property
@@ -151,13 +160,122 @@ class Restore(unittest.TestCase):
         self.assertIn("disarmed by  nothing: MongoDB takes no", self.restore("--dry-run", source="mongo", prints=PLAN % "mongo").out)
 
 
+class Load(unittest.TestCase):
+    """Only a drop in DROPS, only with a job and a table that somebody has named, and what became of it is said."""
+
+    SETTINGS = "DROPS=./drops\nPOSTGRES_LOAD_JOB=samples\nPOSTGRES_LOAD_TABLE=lab.samples\n"
+    DROP = ("drops/monday/_SUCCESS", "drops/lab/a drop/_SUCCESS", "elsewhere/_SUCCESS", "drops-of-others/_SUCCESS")
+
+    def load(self, *args, environment="staging", settings=SETTINGS, **more):
+        return Ran("deployments/load.sh", environment, *args, settings=settings, files=self.DROP, **more)
+
+    def test_a_drop_is_named_as_the_loader_sees_it(self):
+        for environment in ("dev", "staging", "production"):
+            ran = self.load("monday", environment=environment)
+            self.assertEqual((ran.code, ran.runs), (0, ["load-postgres load --drop /drops/monday"]), ran.said)
+        self.assertEqual(self.load("lab/../lab/a drop/").runs, ["load-postgres load --drop /drops/lab/a drop"])
+        self.assertEqual(self.load("monday", "--", "--dry-run", "--mode", "replace").runs, ["load-postgres load --drop /drops/monday --dry-run --mode replace"])
+
+    def test_a_whole_path_is_taken_when_it_lies_in_drops(self):
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "drops" / "monday").mkdir(parents=True)
+            (Path(name) / "other").mkdir()
+            settings = self.SETTINGS.replace("./drops", f"{name}/drops")
+            self.assertEqual(self.load(f"{name}/drops/monday", settings=settings).runs, ["load-postgres load --drop /drops/monday"])
+            ran = self.load(f"{name}/other", settings=settings)
+            self.assertEqual((ran.code, ran.runs), (77, []))
+
+    def test_what_does_not_lie_in_drops_is_refused(self):
+        links = {"drops/link": "../elsewhere", "drops/up": ".."}
+        for drop in ("../elsewhere", ".", "..", "monday/..", "link", "up/elsewhere", "../drops-of-others", "/", "/etc"):
+            ran = self.load(drop, links=links)
+            self.assertEqual((ran.code, ran.runs), (77, []), f"{drop}: {ran.said}")
+            self.assertIn("nothing was loaded", ran.said)
+
+    def test_a_drop_that_is_not_there_is_no_drop(self):
+        for drop in ("tuesday", "monday/_SUCCESS"):
+            ran = self.load(drop)
+            self.assertEqual((ran.code, ran.runs), (66, []), ran.said)
+
+    def test_what_nobody_has_named_is_asked_for(self):
+        for missing in ("DROPS", "POSTGRES_LOAD_JOB", "POSTGRES_LOAD_TABLE"):
+            ran = self.load("monday", settings=re.sub(f"{missing}=.*\n", "", self.SETTINGS))
+            self.assertEqual((ran.code, ran.runs), (78, []))
+            self.assertIn(missing, ran.said)
+        ran = self.load("monday", "--", "--job", "donors", "--table=lab.donors", settings="DROPS=./drops\n")
+        self.assertEqual(ran.runs, ["load-postgres load --drop /drops/monday --job donors --table=lab.donors"])
+        ran = self.load("monday", settings="DROPS=./nowhere\n")
+        self.assertEqual((ran.code, ran.runs), (78, []))
+
+    def test_words_that_mean_nothing_load_nothing(self):
+        for args in ((), ("",), ("monday", "tuesday"), ("--drop", "monday"), ("monday", "--dry-run"), ("monday", "--history"), ("--",)):
+            ran = self.load(*args)
+            self.assertEqual((ran.code, ran.runs), (64, []), args)
+
+    def test_rows_that_are_left_out_do_not_go_with_the_container(self):
+        for option in (["--rejects", "/tmp/r.csv"], ["--rejects=/tmp/r.csv"]):
+            ran = self.load("monday", "--", "--max-rejects", "3", *option)
+            self.assertEqual((ran.code, ran.runs), (64, []))
+
+    def test_a_password_on_the_command_line_is_refused_and_not_repeated(self):
+        for option in (["--target-password", "canary"], ["--lease-password=canary"]):
+            ran = self.load("monday", "--", *option)
+            self.assertEqual((ran.code, ran.runs), (64, []))
+            self.assertNotIn("canary", ran.said)
+
+    def test_the_exit_code_is_the_jobs_and_75_is_said_plainly(self):
+        for code in (65, 66, 69, 73, 74, 75, 77, 78):
+            ran = self.load("monday", ends=code)
+            self.assertEqual((ran.code, len(ran.runs)), (code, 1))
+            self.assertEqual("another loader is at work; nothing was loaded" in ran.said, code == 75)
+
+    def test_nothing_is_loaded_beside_another_loader_or_a_restore(self):
+        for container, words in (("load-postgres", "another run is at work"), ("restore-postgres", "a restore into staging/postgres is at work")):
+            ran = self.load("monday", at_work=f"longshore-staging-{container}")
+            self.assertEqual((ran.code, ran.runs), (75, []))
+            self.assertIn(words, ran.said)
+
+    def test_the_history_is_shown_also_while_a_load_is_at_work(self):
+        shown = "compose run --rm --no-deps --no-TTY load-postgres load --history"
+        for args, wanted in ((["--history"], shown), (["--", "--history"], shown), (["--history", "--", "--most", "3"], f"{shown} --most 3")):
+            ran = self.load(*args, settings="", at_work="longshore-staging-load-postgres")
+            self.assertEqual((ran.code, [call for call, _ in ran.calls]), (0, [wanted]), ran.said)
+        self.assertEqual(self.load("--history", ends=69).code, 69)
+
+    def test_those_who_are_refused_are_told_who_is_at_work(self):
+        (call,) = (call for call, _ in self.load("monday").calls)
+        self.assertRegex(call, r"--env LONGSHORE_HOLDER=\S+@\S+ ")
+
+    def test_the_callers_variables_name_no_target_and_no_drops(self):
+        stray = {name: "stray" for name in ("DROPS", "LEASE", "LEASE_SECRET", "POSTGRES_LOAD", "POSTGRES_LOAD_SECRET", "POSTGRES_LOAD_JOB", "POSTGRES_LOAD_TABLE")}
+        ran = self.load("monday", settings="DROPS=./drops\n", env=stray)
+        self.assertEqual((ran.code, ran.runs), (78, []))
+        ran = self.load("monday", env=stray)
+        self.assertEqual((ran.code, len(ran.runs)), (0, 1))
+        self.assertIn("FAKE=", ran.handed)
+        self.assertNotIn("stray", ran.handed)
+
+    def test_the_job_holds_two_passwords_and_reads_drops(self):
+        for environment in ("dev", "staging", "production"):
+            compose = yaml.safe_load((DEPLOYMENTS / environment / "compose.yaml").read_text())
+            job, redis = compose["services"]["load-postgres"], compose["services"]["redis"]
+            self.assertEqual(job["secrets"], ["load-postgres-password", "lease-password"])
+            self.assertEqual([(one["target"], one["read_only"]) for one in job["volumes"]], [("/drops", True)])
+            self.assertEqual(job["environment"]["LONGSHORE_LEASE"], f"${{LEASE:-redis://redis.{environment}:6379}}")
+            self.assertEqual(redis["networks"]["default"]["aliases"], [f"redis.{environment}"])
+            self.assertEqual("ports" in redis, environment == "dev")
+        server = yaml.safe_load((DEPLOYMENTS / "servers.yaml").read_text())["services"]["redis"]
+        for words in ("maxmemory-policy noeviction", "appendonly", "requirepass $$(cat /run/secrets/redis-password)"):
+            self.assertIn(words, server["command"][2])
+
+
 class Deploy(unittest.TestCase):
     def test_it_makes_the_servers_passwords_and_nobody_elses(self):
         ran = Ran("deployments/deploy.sh", "production", "--make-secrets", settings="POSTGRES_MARK_SECRET=owner\nPOSTGRES_SOURCE_SECRET=reader\n")
         self.assertEqual(ran.code, 78)
         for name in ("owner", "reader"):
             self.assertIn(name, ran.said.split("no secret in")[1])
-        made = ["mariadb-password", "minio-root-password", "minio-root-user", "mongo-key", "mongo-password", "postgres-password"]
+        made = ["mariadb-password", "minio-root-password", "minio-root-user", "mongo-key", "mongo-password", "postgres-password", "redis-password"]
         self.assertEqual(ran.secrets, made)
         self.assertIn("s3-backup-access-key", ran.said)
 
