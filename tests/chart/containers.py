@@ -107,17 +107,22 @@ class Kubelet:
         done = docker("run", *options, *program(), *only["command"][1:], *only["args"], check=False)
         return Ended(done.returncode, done.stderr, log.read_text())
 
+    def claim(self, name: str, group: int = GROUP) -> Path:
+        """What is on a volume; it is there from its first use on."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        os.chown(folder, -1, group if OUR_GROUP is None else OUR_GROUP)
+        folder.chmod(0o2775)
+        return folder
+
     def mount(self, volume: dict, mount: dict, pod: dict, place: Path, group: int) -> list[str]:
         (kind,) = volume.keys() - {"name"}
         path, folder = mount["mountPath"], place / volume["name"]
         if kind == "emptyDir":
             return ["--tmpfs", f"{path}:mode=1777,size=64m"]
-        if kind == "persistentVolumeClaim":
-            folder = self.folder / volume[kind]["claimName"]
-            folder.mkdir(exist_ok=True)
-            os.chown(folder, -1, group)
-            folder.chmod(0o2775)
-            return ["--volume", f"{folder}:{path}"]
+        if kind in ("persistentVolumeClaim", "nfs"):
+            folder = self.claim(volume[kind].get("claimName", "nfs"), group)
+            return ["--volume", f"{folder}:{path}{':ro' if mount.get('readOnly') else ''}"]
         folder.mkdir()
         if kind == "projected":
             for file, source in secrets(pod).items():
@@ -133,7 +138,7 @@ class Kubelet:
     def secret(self, file: str, source: tuple[str, str]) -> str:
         """What a Secret holds: as the test says, or something of the right form."""
         forms = {"source": f"postgres://u:{PASSWORD}@db/app", "target": f"postgres://u:{PASSWORD}@db/app"}
-        forms |= {"webhook": f"https://hooks.example.org/{PASSWORD}", "ping": f"https://hc.example.org/{PASSWORD}"}
+        forms |= {"lease": f"redis://u:{PASSWORD}@valkey", "webhook": f"https://hooks.example.org/{PASSWORD}", "ping": f"https://hc.example.org/{PASSWORD}"}
         forms |= {"identity": self.keys["identity"], "to-identity": self.keys["identity"], "writer-key": self.keys["writer"], "to-writer-key": self.keys["writer"]}
         return self.known.get(source) or forms.get(file, PASSWORD)
 

@@ -130,6 +130,21 @@ class WhoHoldsWhat(unittest.TestCase):
                 self.assertEqual(self.names(pod), {"staging-db", "slack"})
                 self.assertNotIn("LONGSHORE_REPO", environment(pod))
 
+    def test_a_load_knows_its_database_and_its_lease_and_no_store(self):
+        found = {name: self.names(pod) for name, pod in self.of("load").items()}
+        self.assertEqual(found, {"demo-longshore-load-samples": {"lab-db", "valkey", "slack", "pings"}, "demo-longshore-load-donors": {"lab-db", "valkey", "slack"}})
+        for pod in self.of("load").values():
+            self.assertNotIn("LONGSHORE_REPO", environment(pod))
+
+    def test_only_a_load_sees_drops_and_can_only_read_them(self):
+        for name, pod in self.pods.items():
+            mounts = [mount for mount in container(pod)["volumeMounts"] if mount["name"] == "drops"]
+            wanted = [{"name": "drops", "mountPath": "/drops", "readOnly": True}] if "-load-" in name else []
+            self.assertEqual(mounts, wanted, name)
+
+    def test_without_loaders_there_is_no_account_for_them(self):
+        self.assertNotIn("demo-longshore-load", {one["metadata"]["name"] for one in of_kind(render(minimal()), "ServiceAccount")})
+
     def test_a_copy_reads_here_and_writes_there(self):
         (pod,) = self.of("copy").values()
         found = {variable: source for path, source in secrets(pod).items() for variable, value in environment(pod).items() if value == path}
@@ -142,7 +157,7 @@ class WhoHoldsWhat(unittest.TestCase):
 
     def test_each_credential_has_its_service_account(self):
         wanted = {"backup": "backup", "check": "backup", "drill": "restore", "restore": "restore", "rollback": "restore", "mark": "restore",
-                  "verify": "maintenance", "prune": "maintenance", "init": "maintenance", "copy": "copy"}  # fmt: skip
+                  "verify": "maintenance", "prune": "maintenance", "init": "maintenance", "copy": "copy", "load": "load"}  # fmt: skip
         accounts = {one["metadata"]["name"] for one in of_kind(render(None, FULL), "ServiceAccount")}
         for kind, account in wanted.items():
             for pod in self.of(kind).values():
@@ -261,6 +276,25 @@ class Schedules(unittest.TestCase):
         self.assertEqual((spec["suspend"], spec["schedule"]), (False, "17 3 * * 1"))
         self.assertNotIn("demo-longshore-rollback-wards", cronjobs(render(None, FULL)))
 
+    def test_a_load_waits_for_somebody_or_has_a_time_of_its_own(self):
+        jobs = cronjobs(render(None, FULL))
+        byhand, timed = (jobs[f"demo-longshore-load-{name}"]["spec"] for name in ("donors", "samples"))
+        self.assertEqual((byhand["suspend"], timed["suspend"], timed["schedule"]), (True, False, "*/20 * * * *"))
+        self.assertEqual({byhand["concurrencyPolicy"], timed["concurrencyPolicy"]}, {"Forbid"})
+        self.assertEqual((byhand["jobTemplate"]["spec"]["backoffLimit"], timed["jobTemplate"]["spec"]["backoffLimit"]), (0, 2))
+
+    def test_a_load_is_told_what_goes_where(self):
+        jobs = pods(render(None, FULL))
+        env = environment(jobs["demo-longshore-load-samples"])
+        image = container(jobs["demo-longshore-load-samples"])["image"]
+        wanted = {"JOB": "samples", "TABLE": "lab.samples", "DROP": "/drops/incoming/samples", "TARGET": "postgres://loader@lab-db/lab", "LEASE": "redis://valkey:6379",
+                  "MODE": "upsert", "IMAGE": image}  # fmt: skip
+        self.assertEqual({name: env[f"LONGSHORE_{name}"] for name in wanted}, wanted)
+        self.assertEqual(container(jobs["demo-longshore-load-samples"])["args"], ["load"])
+        donors = jobs["demo-longshore-load-donors"]
+        self.assertEqual(environment(donors)["LONGSHORE_JOB"], "lab.donors")
+        self.assertEqual(secrets(donors)[environment(donors)["LONGSHORE_LEASE_FILE"]], ("valkey", "url"))
+
     def test_suspending_all_keeps_what_is_started_by_hand(self):
         jobs = cronjobs(render({"jobDefaults": {"suspend": True}}, FULL))
         self.assertEqual({one["spec"]["suspend"] for one in jobs.values()}, {True})
@@ -311,7 +345,7 @@ class Platforms(unittest.TestCase):
             self.assertLessEqual(chosen, pod["metadata"]["labels"].items(), name)
         self.assertEqual((policy["spec"]["policyTypes"], policy["spec"]["ingress"]), (["Ingress", "Egress"], []))
         ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
-        self.assertLessEqual({53, 443, 5432, 3306, 27017, 6432}, ports)
+        self.assertLessEqual({53, 443, 5432, 3306, 27017, 6379, 6432}, ports)
 
 
 class Alerts(unittest.TestCase):
@@ -393,6 +427,35 @@ class Refusals(unittest.TestCase):
             restore = {"repository": "main", "from": "app", "url": "postgres://u@db/app", "mark": name}
             self.refused(minimal(restores={"x": restore}), "mark")
 
+    def loader(self, **more):
+        one = {"url": "postgres://u@db/app", "table": "t", "drop": "d", "volume": {"emptyDir": {}}, "lease": {"url": "redis://valkey"}}
+        return {"loaders": {"x": {name: value for name, value in (one | more).items() if value is not None}}}
+
+    def test_loads_that_no_server_keeps_apart(self):
+        for lease in (None, {}, {"url": ""}, {"password": {"secret": "s", "key": "k"}}):
+            self.refused(self.loader(lease=lease), "loaders.x.lease: name the server that keeps two loads apart")
+        for url in ("file:///srv/leases", "valkey:6379"):
+            self.refused(self.loader(lease={"url": url}), "a file is no lease between pods")
+        self.refused(self.loader(lease={"url": "redis://valkey", "urlFrom": {"secret": "s", "key": "k"}}), "loaders.x.lease: url and urlFrom are both there")
+        self.assertEqual(list(cronjobs(render(self.loader()))), ["demo-longshore-load-x"])
+
+    def test_loads_that_lack_something(self):
+        for field, words in (("url", "loaders.x: url is missing"), ("table", "which table"), ("drop", "which folder"), ("volume", "where are the drops")):
+            self.refused(self.loader(**{field: None}), words)
+
+    def test_drops_outside_of_their_volume(self):
+        for drop in ("/etc", "..", "a/../..", "../etc"):
+            self.refused(self.loader(drop=drop), "drop")
+        self.assertTrue(render(self.loader(drop="2026..11/..a")))
+
+    def test_rows_that_would_be_gone_with_the_pod(self):
+        for path in ("/tmp/r.csv", "r.csv", "/dev/shm/r.csv"):
+            self.refused(self.loader(options={"max-rejects": 1, "rejects": path}), "gone with the pod")
+
+    def test_options_of_loads_that_are_for_one_occasion(self):
+        for option in ("reload", "history", "job", "lease"):
+            self.refused(self.loader(options={option: True}), option)
+
     def test_alerts_without_metrics(self):
         self.refused(minimal(prometheusRule={"enabled": True}), "signals.pushGateway")
 
@@ -415,7 +478,7 @@ class Documents(unittest.TestCase):
         text = (ROOT / "docs" / "start-kubernetes.md").read_text()
         blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.S)]
         staging = CHART / "examples" / "staging-values.yaml"
-        there = {name for values in blocks if "sources" in values for name in cronjobs(render(values, release="longshore"))}
+        there = {name for values in blocks if values.keys() & {"sources", "loaders"} for name in cronjobs(render(values, release="longshore"))}
         there |= set(cronjobs(render(None, staging, release="longshore")))
         named = set(re.findall(r"--from=cronjob/(\S+)", text))
         self.assertGreater(len(named), 4)

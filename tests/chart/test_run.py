@@ -7,11 +7,12 @@ LONGSHORE_BINARY names the program, or is `none` when LONGSHORE_JOB_IMAGE names 
 """
 
 import re
+import shutil
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 from containers import PASSWORD, Kubelet, Servers, docker_answers, longshore
-from rendered import CHART, FILES, container, pods, render, schema
+from rendered import CHART, FILES, ROOT, container, pods, render, schema
 
 # What a job may end with that nobody answers: it got as far as asking. A repository on a volume can be made, and looked at, without anybody.
 UNANSWERED = {0, 66, 69, 77}
@@ -44,12 +45,13 @@ class WithoutNetwork(unittest.TestCase):
 @unittest.skipUnless(docker_answers(), "SKIPPED: docker does not answer")
 class Options(unittest.TestCase):
     def test_the_schema_knows_the_options_that_the_commands_have_and_no_others(self):
-        ours = {"repo", "to", "source", "target", "from", "before-swap", "source-password", "target-password"}
+        ours = {"lease", "lease-password", "repo", "to", "source", "target", "from", "before-swap", "source-password", "target-password"}
         secret = re.compile("s3-|identity|writer-key|repository-key|repair-")
         signals = {"result-file", "termination-log", "metrics-file", "push-gateway", "ping", "webhook", "webhook-template", "webhook-on"}
         # What is for one occasion, and not for a schedule.
-        once = {"prune": {"undo", "remove", "accept"}, "check": {"server", "server-password"}, "backup": {"name"}}
-        for command in ("backup", "verify", "prune", "check", "copy", "drill", "restore"):
+        once = {"prune": {"undo", "remove", "accept"}, "check": {"server", "server-password"}, "backup": {"name"},
+                "load": {"job", "table", "drop", "image", "reload", "dry-run", "history", "most"}}  # fmt: skip
+        for command in ("backup", "verify", "prune", "check", "copy", "drill", "restore", "load"):
             has = set(re.findall(r"^ +--([a-z0-9-]+)", longshore(command, "--help"), re.M)) - {"help"}
             wanted = {one for one in has - ours - signals - once.get(command, set()) if not secret.search(one)}
             self.assertEqual(set(schema()["definitions"][f"{command}Options"]["properties"]), wanted, command)
@@ -118,6 +120,35 @@ class WithServers(unittest.TestCase):
             self.assertEqual(staging("SELECT to_regclass('old') IS NOT NULL, to_regclass('patients') IS NULL"), "t|t")
             self.assertEqual(servers.sql("db", "clinic", "SELECT count(*) FROM patients WHERE name LIKE 'p%'"), "500")
             self.assertEqual(servers.sql("staging", "postgres", "SELECT count(*) FROM pg_database WHERE datname ~ '^longshore_drill'"), "0")
+
+    def test_a_loader_loads_a_drop_once_and_a_broken_one_not_at_all(self):
+        values = {"loaders": {"samples": {
+            "url": "postgres://postgres@staging/lab", "password": {"secret": "db", "key": "password"}, "table": "lab.samples", "drop": "incoming",
+            "volume": {"persistentVolumeClaim": {"claimName": "drops", "readOnly": True}},
+            "lease": {"url": "postgresql://postgres@db/postgres", "password": {"secret": "db", "key": "password"}},
+        }}}  # fmt: skip
+        (pod,) = pods(render(values)).values()
+        with Servers() as servers, Kubelet(servers.network, {("db", "password"): PASSWORD}) as kubelet:
+            servers.sql("staging", "postgres", "CREATE DATABASE lab")
+            servers.sql("staging", "lab", (ROOT / "jobs" / "loader" / "sample.sql").read_text())
+
+            def run(wanted):
+                ended = kubelet.run(pod)
+                self.assertEqual(ended.code, wanted, ended)
+                self.assertNotIn(PASSWORD, ended.stderr + ended.message)
+                return servers.sql("staging", "lab", "SELECT count(*) FROM lab.samples")
+
+            drop = kubelet.claim("drops") / "incoming"
+            self.assertEqual(run(66), "0")
+            shutil.copytree(ROOT / "jobs" / "loader" / "sample", drop)
+            loaded = run(0)
+            self.assertGreater(int(loaded), 0)
+            self.assertEqual(run(0), loaded)
+            shutil.rmtree(drop)
+            drop.mkdir()
+            (drop / "samples.csv").write_text("id,donor,taken,kind,volume_ml,note\nX-1,D-1,2026-11-25T08:00:00Z,serum,1.00,\nX-2,D-1,yesterday,serum,1.00,\n")
+            (drop / "_SUCCESS").touch()
+            self.assertEqual(run(65), loaded)
 
 
 if __name__ == "__main__":

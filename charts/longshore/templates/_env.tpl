@@ -50,7 +50,7 @@ Each of these adds to the `env` (variable: value) and `secrets` (variable: {secr
 {{- end -}}
 {{- end -}}
 
-{{/* A database: `of` has url or urlFrom, and perhaps password. `as` is SOURCE or TARGET. */}}
+{{/* A database: `of` has url or urlFrom, and perhaps password. `as` is SOURCE or TARGET, or LEASE for a server that keeps one. */}}
 {{- define "longshore.database" -}}
 {{- $variable := printf "LONGSHORE_%s" .as -}}
 {{- include "longshore.url" (dict "job" .job "of" .of "variable" $variable "where" .where "required" true) -}}

@@ -3,14 +3,12 @@ Which jobs there are. `longshore.jobs` fills `jobs` of what it is given (a dict 
 
   kind      what it does: a key of `kinds`
   account   whose service account it runs as
-  of        the source, repository, drill, copy or restore that it is about
+  of        the source, repository, drill, copy, restore or loader that it is about
   name      the CronJob's name
   args      the command line
-  env       variables; secrets: variable without _FILE, and the {secret, key} with its value; volumes: repositories on volumes
+  env       variables; secrets: variable without _FILE, and the {secret, key} with its value; volumes: repositories on volumes; drops: the volume with drops
   cron      when; byHand: it is suspended, and started by `kubectl create job --from`
   job       what it is made with: jobDefaults, then its kind's, then its own
-
-A loader has its place here; the chart has none yet.
 */}}
 {{- define "longshore.jobs" -}}
 {{- $all := . -}}
@@ -73,6 +71,41 @@ A loader has its place here; the chart has none yet.
 {{- range $name, $restore := .root.Values.restores -}}
 {{- include "longshore.restores" (dict "all" $all "name" $name "restore" $restore) -}}
 {{- end -}}
+
+{{- range $name, $loader := .root.Values.loaders -}}
+{{- include "longshore.loader" (dict "all" $all "name" $name "loader" $loader) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+A load of a drop. Its lease is what keeps two pods apart; one in a file would be each pod's own, and a load without one as well. Rows that are left out must
+not go into a folder that ends with the pod.
+*/}}
+{{- define "longshore.loader" -}}
+{{- $loader := .loader -}}
+{{- $where := printf "loaders.%s" .name -}}
+{{- $when := dict "job" (default (dict) $loader.settings) "cron" $loader.cron "ping" $loader.ping -}}
+{{- $job := dict "kind" "load" "account" "load" "of" .name "byHand" (not $loader.cron) "when" $when -}}
+{{- include "longshore.begin" (dict "root" .all.root "job" $job "options" $loader.options "where" $where) -}}
+{{- include "longshore.database" (dict "job" $job "of" $loader "as" "TARGET" "where" $where) -}}
+{{- $lease := default (dict) $loader.lease -}}
+{{- if not (or $lease.url $lease.urlFrom) -}}
+{{- fail (printf "%s.lease: name the server that keeps two loads apart, such as url: redis://valkey:6379 (or urlFrom); between pods nothing else does" $where) -}}
+{{- end -}}
+{{- if and $lease.url (not (regexMatch "^(rediss?|postgres(ql)?|s3)://" $lease.url)) -}}
+{{- fail (printf "%s.lease.url: it begins with redis://, rediss://, postgresql:// or s3://; a file is no lease between pods" $where) -}}
+{{- end -}}
+{{- include "longshore.database" (dict "job" $job "of" $lease "as" "LEASE" "where" (printf "%s.lease" $where)) -}}
+{{- $rejects := get (default (dict) $loader.options) "rejects" | default "" | toString -}}
+{{- if and $rejects (or (not (hasPrefix "/" $rejects)) (hasPrefix "/tmp/" $rejects) (hasPrefix "/dev/" $rejects) (hasPrefix "/drops/" $rejects)) -}}
+{{- fail (printf "%s.options.rejects: rows that are left out would be gone with the pod; name a file on a volume of settings.extraVolumes" $where) -}}
+{{- end -}}
+{{- $_ := set $job.env "LONGSHORE_JOB" (default .name $loader.job) -}}
+{{- $_ := set $job.env "LONGSHORE_TABLE" (required (printf "%s.table: which table is loaded? SCHEMA.TABLE" $where) $loader.table) -}}
+{{- $_ := set $job.env "LONGSHORE_DROP" (printf "/drops/%s" (required (printf "%s.drop: which folder of the volume is loaded?" $where) $loader.drop)) -}}
+{{- $_ := set $job.env "LONGSHORE_IMAGE" (include "longshore.image" .all.root) -}}
+{{- $_ := set $job "drops" (required (printf "%s.volume: where are the drops? persistentVolumeClaim: {claimName: …}" $where) $loader.volume) -}}
+{{- $_ := set .all "jobs" (append .all.jobs $job) -}}
 {{- end -}}
 
 {{/* A restore, the way back, and the mark that allows it. */}}

@@ -47,7 +47,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* The service account of a credential: `role` is backup, restore, maintenance or copy. */}}
+{{/* The service account of a credential: `role` is backup, restore, maintenance, copy or load. */}}
 {{- define "longshore.serviceAccount" -}}
 {{- $account := index .root.Values.serviceAccounts .role -}}
 {{- if $account.name -}}

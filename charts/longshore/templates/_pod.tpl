@@ -111,6 +111,11 @@ volumes:
   mountPath: /etc/longshore/before-swap
   readOnly: true
 {{- end }}
+{{- if .job.drops }}
+- name: drops
+  mountPath: /drops
+  readOnly: true
+{{- end }}
 {{- range $name, $volume := .job.volumes }}
 - name: repository-{{ $name }}
   mountPath: {{ $volume.mountPath | quote }}
@@ -157,6 +162,10 @@ volumes:
       - key: {{ . | quote }}
         path: {{ . | quote }}
       {{- end }}
+{{- end }}
+{{- with .job.drops }}
+- name: drops
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- range $name, $volume := .job.volumes }}
 - name: repository-{{ $name }}
