@@ -511,6 +511,9 @@ class Notes(unittest.TestCase):
         self.assertNotIn("WARNING", notes(two))
         one = {"repositories": {"here": {"url": "s3://here/x", "prune": {**prune, "schedules": {name: {"cron": "7 5 * * *"} for name in ("daily", "weekly")}}}}}
         self.assertNotIn("WARNING", notes(one | gateway))
+        loaders = {"loaders": {name: Refusals().loader()["loaders"]["x"] for name in ("donors", "samples")}}
+        self.assertIn("`load` of these loaders apart: donors, samples.", notes(loaders | gateway))
+        self.assertIn("Load the drop of donors", notes(loaders))
         self.assertIn("`prune` of these repositories apart", notes(None, CHART / "examples" / "production-values.yaml"))
 
 

@@ -255,6 +255,12 @@ class Load(unittest.TestCase):
         self.assertIn("FAKE=", ran.handed)
         self.assertNotIn("stray", ran.handed)
 
+    @unittest.skipUnless((ROOT / ".git").exists() and shutil.which("git"), "SKIPPED: this is no clone, or there is no git")
+    def test_no_drop_gets_into_the_repository(self):
+        for path, ignored in (("dev/drops/monday/a.csv", True), ("production/drops/a.csv", True), ("dev/drops/.gitkeep", False)):
+            done = subprocess.run(["git", "check-ignore", "--quiet", "--no-index", f"deployments/{path}"], cwd=ROOT, check=False)
+            self.assertEqual(done.returncode, 0 if ignored else 1, path)
+
     def test_the_job_holds_two_passwords_and_reads_drops(self):
         for environment in ("dev", "staging", "production"):
             compose = yaml.safe_load((DEPLOYMENTS / environment / "compose.yaml").read_text())
