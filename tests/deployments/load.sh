@@ -3,9 +3,10 @@
 # failure. A role of its own writes, and its password and the lease's are all that the job is given.
 
 test_load() {
-    local monday locker
+    local monday locker drops
     settle staging $((31000 + RANDOM % 1000))
-    set_in staging DROPS "$work/drops"
+    drops=$work/deployments/staging/drops
+    set_in staging DROPS ./drops
     set_in staging POSTGRES_LOAD postgres://loader@postgres.staging:5432/app
     set_in staging POSTGRES_LOAD_SECRET postgres-load-password
     make_secrets staging
@@ -15,14 +16,14 @@ test_load() {
     postgres staging app "$(cat "$root/jobs/loader/sample.sql")"
     postgres staging app "create role loader login password '$(secret_of staging postgres-load-password)'; create schema longshore authorization loader;
         grant usage on schema lab to loader; grant insert on lab.samples to loader"
-    mkdir "$work/drops"
-    cp -R "$root/jobs/loader/sample" "$work/drops/monday"
+    mkdir "$drops"
+    cp -R "$root/jobs/loader/sample" "$drops/monday"
 
     expect 78 script load staging monday
     said POSTGRES_LOAD_JOB
     set_in staging POSTGRES_LOAD_JOB samples
     set_in staging POSTGRES_LOAD_TABLE lab.samples
-    expect 77 script load staging ../deployments
+    expect 77 script load staging ../secrets
     expect 66 script load staging tuesday
     rows_are 0 "of drops that are none"
     load_once
@@ -36,24 +37,24 @@ rows_are() { same "$(postgres staging app "select count(*) from lab.samples")" "
 
 # drop NAME ROWS: a drop of so many rows that no other drop has.
 drop() {
-    mkdir "$work/drops/$1"
+    mkdir "$drops/$1"
     awk -v name="$1" -v rows="$2" 'BEGIN {
         print "id,donor,taken,kind,volume_ml,note"
         for (n = 1; n <= rows; n++) printf "%s-%d,D-1,2026-11-25T08:00:00Z,serum,1.00,\n", name, n
-    }' >"$work/drops/$1/samples.csv"
-    touch "$work/drops/$1/_SUCCESS"
+    }' >"$drops/$1/samples.csv"
+    touch "$drops/$1/_SUCCESS"
 }
 
 load_once() {
     expect 0 script load staging monday
     monday=$(postgres staging app "select count(*) from lab.samples")
     [ "$monday" -gt 0 ] || die "nothing was loaded"
-    expect 0 script load staging "$work/drops/monday"
+    expect 0 script load staging "$drops/monday"
     said "already loaded"
     rows_are "$monday" "after the same drop again"
     ok "load: a drop is loaded once, by the lease in the deployment's Redis"
     drop broken 3
-    printf 'broken-4,D-1,yesterday,serum,1.00,\n' >>"$work/drops/broken/samples.csv"
+    printf 'broken-4,D-1,yesterday,serum,1.00,\n' >>"$drops/broken/samples.csv"
     expect 65 script load staging broken
     said "exit 65"
     rows_are "$monday" "after a broken drop"
@@ -65,6 +66,18 @@ load_once() {
     expect 1 compose staging run --rm --no-deps -T --entrypoint touch load-postgres /drops/monday/mark
     said "Read-only"
     ok "load: the job has two passwords, and cannot write to drops"
+    drop short 3
+    printf 'short-4,D-1\n' >>"$drops/short/samples.csv"
+    mkdir --mode 777 "$work/rejects"
+    expect 64 script load staging short -- --max-rejects 1 --rejects /tmp/short.csv
+    said "gone with the container"
+    rows_are "$monday" "of a drop whose left out row would be lost"
+    expect 0 compose staging run --rm --no-deps -T --volume "$work/rejects:/rejects" load-postgres \
+        load --drop /drops/short --max-rejects 1 --rejects /rejects/short.csv
+    monday=$((monday + 3))
+    rows_are "$monday" "of a drop without one row"
+    same "$(tail -n 1 "$work/rejects/short.csv")" "short-4,D-1" "the row that was left out"
+    ok "load: a row that is left out is kept where a folder is given for it, and nowhere else"
 }
 
 # A table that somebody has locked keeps a load at work for as long as a test wants.
