@@ -9,7 +9,7 @@
 #   --history   loads nothing and shows what was loaded, also while a load is at work
 #   -- OPTION   for `longshore load`, such as -- --dry-run, or -- --job donors --table lab.donors beside POSTGRES_LOAD_JOB and
 #               POSTGRES_LOAD_TABLE of .env. Files among them are named as the loader sees them: /drops is DROPS. Rows that are
-#               left out (--rejects) would be gone with the container, so that is refused
+#               left out (--rejects) would be gone with the container, so that is refused; so is a lease of one's own
 #
 # What is loaded while a restore is at work would be gone with the database that it replaces: that is refused, too. One load is at work
 # at a time in a deployment, and of one job everywhere: the lease sees to that.
@@ -35,6 +35,7 @@ for option in "$@"; do
     --history) history=yes ;;
     --rejects | --rejects=*) die 64 "--rejects: rows that are left out would be gone with the container; mend the drop, or see docs/guides/loader.md, \"In a deployment\"" ;;
     --*password | --*password=*) die 64 "${option%%=*} would be seen by everybody on this machine; secrets/ has a file for it" ;;
+    --lease | --lease=*) die 64 "--lease: loads that do not share it do not know of each other; LEASE in .env says where it is" ;;
     *) options+=("$option") ;;
     esac
 done
@@ -71,6 +72,7 @@ fi
 find_drop
 told POSTGRES_LOAD_JOB --job || die 78 "POSTGRES_LOAD_JOB in $folder/.env does not name the job whose drop this is; or say -- --job NAME"
 told POSTGRES_LOAD_TABLE --table || die 78 "POSTGRES_LOAD_TABLE in $folder/.env does not name the table; or say -- --table SCHEMA.TABLE"
+[[ $(setting LEASE) != file:* ]] || die 78 "LEASE in $folder/.env is a file, which would be each container's own; name a server"
 case $(docker container inspect --format '{{.State.Status}}' "$project-restore-postgres" 2>/dev/null || true) in
 running | paused | restarting)
     say "a restore into $environment/postgres is at work (container $project-restore-postgres), and what is loaded now would be gone with the database that it replaces; nothing was loaded"

@@ -217,6 +217,14 @@ class Load(unittest.TestCase):
             ran = self.load("monday", "--", "--max-rejects", "3", *option)
             self.assertEqual((ran.code, ran.runs), (64, []))
 
+    def test_the_lease_is_one_that_loads_share(self):
+        for option in (["--lease", "redis://other"], ["--lease=file:///tmp/leases"]):
+            ran = self.load("monday", "--", *option)
+            self.assertEqual((ran.code, ran.runs), (64, []))
+        ran = self.load("monday", settings=self.SETTINGS + "LEASE=file:///tmp/leases\n")
+        self.assertEqual((ran.code, ran.runs), (78, []))
+        self.assertEqual(self.load("monday", "--", "--lease-ttl", "2m").code, 0)
+
     def test_a_password_on_the_command_line_is_refused_and_not_repeated(self):
         for option in (["--target-password", "canary"], ["--lease-password=canary"]):
             ran = self.load("monday", "--", *option)
