@@ -48,6 +48,19 @@ class EveryPod(unittest.TestCase):
         for _, pod in self.each():
             self.assertIn("memory", container(pod)["resources"]["limits"])
 
+    def test_names_its_repository_for_metrics(self):
+        for name, pod in self.each():
+            given = environment(pod)
+            # `helm test` tells nobody how it went.
+            wanted = "doctor" not in name and bool({"LONGSHORE_REPO", "LONGSHORE_REPO_FILE"} & set(given))
+            self.assertEqual("LONGSHORE_REPO_LABEL" in given, wanted, name)
+        prune = {"options": {"keep-last": 3}, "schedules": {"daily": {"cron": "7 5 * * *"}}}
+        values = {"repositories": {name: {"url": f"s3://{name}/x", "prune": prune} for name in ("here", "there")}}
+        values["copies"] = {"away": {"repository": "here", "to": "there", "schedules": {"daily": {"cron": "7 6 * * *"}}}}
+        labelled = [(environment(pod)["LONGSHORE_REPO_LABEL"], name) for name, pod in pods(render(values)).items() if "doctor" not in name]
+        self.assertEqual({label for label, name in labelled if "prune" in name}, {"here", "there"})
+        self.assertEqual([label for label, name in labelled if "copy" in name], ["there"])
+
     def test_gets_secrets_as_files_and_never_as_variables(self):
         for _, pod in self.each():
             files = secrets(pod)
@@ -503,18 +516,9 @@ class Notes(unittest.TestCase):
         self.assertIn("Nobody is told", text)
         self.assertIn("Nothing is backed up yet", notes())
 
-    def test_warn_of_repositories_that_the_push_gateway_does_not_tell_apart(self):
-        prune = {"options": {"keep-last": 3}, "schedules": {"daily": {"cron": "7 5 * * *"}}}
-        two = {"repositories": {name: {"url": f"s3://{name}/x", "prune": prune} for name in ("here", "there")}}
-        gateway = {"signals": {"pushGateway": {"url": "http://push:9091"}}}
-        self.assertIn("`prune` of these repositories apart: here, there.", notes(two | gateway))
-        self.assertNotIn("WARNING", notes(two))
-        one = {"repositories": {"here": {"url": "s3://here/x", "prune": {**prune, "schedules": {name: {"cron": "7 5 * * *"} for name in ("daily", "weekly")}}}}}
-        self.assertNotIn("WARNING", notes(one | gateway))
+    def test_say_how_loads_are_begun(self):
         loaders = {"loaders": {name: Refusals().loader()["loaders"]["x"] for name in ("donors", "samples")}}
-        self.assertIn("`load` of these loaders apart: donors, samples.", notes(loaders | gateway))
         self.assertIn("Load the drop of donors", notes(loaders))
-        self.assertIn("`prune` of these repositories apart", notes(None, CHART / "examples" / "production-values.yaml"))
 
 
 if __name__ == "__main__":

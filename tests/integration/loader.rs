@@ -63,7 +63,10 @@ async fn a_drop_is_loaded_once_and_the_history_tells() {
     dock.drop("one", "id,name,taken\n1,a,2026-01-02\n2,\"b \"\"quoted\"\"\",\n");
     let first = dock.load("one").run().await.success();
     assert!(first.stdout.contains("loaded 2 rows into samples"), "{}", first.report());
-    let again = dock.load("one").run().await.success();
+    let metrics = dock.folder.path().join("longshore.prom");
+    let again = dock.load("one").env("LONGSHORE_METRICS_FILE", metrics.to_str().unwrap()).run().await.success();
+    let metrics = std::fs::read_to_string(metrics).unwrap();
+    assert!(metrics.contains("longshore_run_success{command=\"load\",source=\"samples\"} 1"), "{metrics}");
     assert!(again.stdout.contains("already loaded"), "{}", again.report());
     let json = dock.load("one").env("LONGSHORE_OUTPUT", "json").run().await.success().json();
     assert_eq!((json["outcome"].as_str(), json["by"]["counts"]["read"].as_u64()), (Some("already_loaded"), Some(2)));

@@ -71,6 +71,8 @@ the repository that a copy writes to. A writer's key goes to who writes backups,
 {{- $begin := printf "LONGSHORE_%s" .prefix -}}
 {{- $url := ternary "LONGSHORE_TO" "LONGSHORE_REPO" (eq .prefix "TO_") -}}
 {{- include "longshore.url" (dict "job" $job "of" $repository "variable" $url "where" $where "required" true) -}}
+{{- /* What metrics call it; of a copy the one that is written to, which an alert is about. */}}
+{{- if or (eq .prefix "TO_") (not (hasKey $job.env "LONGSHORE_REPO_LABEL")) -}}{{- $_ := set $job.env "LONGSHORE_REPO_LABEL" .of -}}{{- end -}}
 {{- with $repository.repositoryKey -}}{{- $_ := set $job.env (printf "%sREPOSITORY_KEY" $begin) . -}}{{- end -}}
 {{- $credential := get (default (dict) $repository.credentials) .credential -}}
 {{- if $credential -}}

@@ -120,6 +120,11 @@ impl Subject {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).source = Some(name.to_string());
     }
 
+    /// The job of a load, which loads have where backups have a source.
+    pub fn job(&self, job: &lease::Job) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).source = Some(job.to_string());
+    }
+
     /// The run is about a part of the source only, and says nothing about how fresh the source's backups are.
     pub fn part(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).part = true;

@@ -32,6 +32,7 @@ pub async fn run(args: LoadArgs, kit: Kit) -> Result<(), Failure> {
         return history(&args, &kit).await;
     }
     let wanted = args.wanted()?;
+    kit.subject.job(&wanted.job);
     let run = RunId::generate();
     kit.progress.stage("acquire the lease");
     let held = acquire(&args, &wanted, run).await?;
