@@ -97,6 +97,7 @@ impl File {
 #[derive(Debug)]
 pub struct Frozen {
     pub(crate) tree: Arc<Tree>,
+    source: Source,
     files: Vec<File>,
     manifest: Option<Manifest>,
     notes: Vec<String>,
@@ -152,6 +153,35 @@ impl Frozen {
         }
         self.id().ok_or_else(|| Error::new(Kind::Internal, "a file was hashed, and its hash is not known"))
     }
+
+    /// Looks whether the same files still lie under the drop's name, none more and none less, and none was written to since. For drops that somebody
+    /// else reads meanwhile: nothing is read again.
+    ///
+    /// # Errors
+    /// [`Kind::Changed`] with the file; [`Kind::Missing`], [`Kind::Refused`] and [`Kind::Unavailable`] as [`freeze`].
+    pub async fn unchanged(&self) -> Result<(), Error> {
+        let (source, files) = (self.source.clone(), self.files.clone());
+        blocking("list a drop", move || compare(&source, &files)).await
+    }
+}
+
+/// Lists the directory once more, by its name, and compares.
+fn compare(source: &Source, files: &[File]) -> Result<(), Error> {
+    let Source::Directory(root) = source;
+    let now = Tree::open(root)?.list()?.files;
+    for file in files {
+        let Ok(at) = now.binary_search_by(|(path, _)| path.as_str().cmp(&file.path)) else {
+            return Err(Error::changed(&file.path, "it is gone"));
+        };
+        if let Some(how) = now[at].1.differs(&file.stamp) {
+            return Err(Error::changed(&file.path, how));
+        }
+    }
+    let is_new = |path: &str| files.binary_search_by(|file| file.path.as_str().cmp(path)).is_err();
+    match now.iter().find(|(path, _)| is_new(path)) {
+        Some((path, _)) => Err(Error::changed(path, "it has come since")),
+        None => Ok(()),
+    }
 }
 
 /// Lists a drop, whose content is not read yet, and compares the list with its manifest.
@@ -161,8 +191,8 @@ impl Frozen {
 /// another size, or when the manifest cannot be used; [`Kind::Refused`] for names, links and special files that no drop holds, and by the
 /// system's word; [`Kind::Changed`] and [`Kind::Unavailable`].
 pub async fn freeze(source: &Source, how: Complete) -> Result<Frozen, Error> {
-    let Source::Directory(root) = source.clone();
-    blocking("list a drop", move || freeze_tree(Tree::open(&root)?, how)).await
+    let source = source.clone();
+    blocking("list a drop", move || freeze_tree(source, how)).await
 }
 
 /// Runs blocking work off the async threads.
@@ -175,7 +205,9 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Marks are looked at before the files: they are written last, so what they speak of is there when the list is made.
-fn freeze_tree(tree: Tree, how: Complete) -> Result<Frozen, Error> {
+fn freeze_tree(source: Source, how: Complete) -> Result<Frozen, Error> {
+    let Source::Directory(root) = &source;
+    let tree = Tree::open(root)?;
     let read = |name| tree.read_small(name, MAX_MANIFEST_BYTES);
     let (yaml, sums, success) = (read(DROP_YAML)?, read(SHA256SUMS)?, read(SUCCESS)?);
     let marked = yaml.is_some() || sums.is_some() || success.is_some();
@@ -194,7 +226,7 @@ fn freeze_tree(tree: Tree, how: Complete) -> Result<Frozen, Error> {
     }
     let notes = notes(&listing);
     let files = join(&tree, listing, manifest.as_ref())?;
-    Ok(Frozen { tree: Arc::new(tree), files, manifest, notes })
+    Ok(Frozen { tree: Arc::new(tree), source, files, manifest, notes })
 }
 
 fn incomplete(tree: &Tree, listing: &Listing) -> Error {

@@ -164,6 +164,37 @@ async fn a_file_that_is_not_the_listed_one_any_more_is_never_read() {
 }
 
 #[tokio::test]
+async fn a_drop_that_somebody_else_reads_is_told_from_one_that_changed_meanwhile() {
+    type Change = fn(&Path);
+    let changes: [(Change, Option<Kind>); 7] = [
+        (|_| {}, None),
+        // Marks and what is passed over are no part of it.
+        (|root| put(root, "_SUCCESS", ""), None),
+        (|root| put(root, "d/a", "other"), Some(Kind::Changed)),
+        (|root| put(root, "d/b", "new"), Some(Kind::Changed)),
+        (|root| fs::remove_file(root.join("d/a")).unwrap(), Some(Kind::Changed)),
+        // The name stands for another directory by now, with the same bytes in it.
+        (
+            |root| {
+                fs::rename(root, root.with_extension("old")).unwrap();
+                put(root, "d/a", "abc");
+            },
+            Some(Kind::Changed),
+        ),
+        (|root| fs::rename(root, root.with_extension("old")).unwrap(), Some(Kind::Missing)),
+    ];
+    for (at, (change, wanted)) in changes.iter().enumerate() {
+        let dir = drop_of(&[("x/d/a", "abc")]);
+        let root = dir.path().join("x");
+        let mut drop = freeze(&Source::Directory(root.clone()), Complete::Asked).await.unwrap();
+        drop.hash().await.unwrap();
+        change(&root);
+        let found = drop.unchanged().await.err().map(|error| error.kind);
+        assert_eq!(found, *wanted, "{at}");
+    }
+}
+
+#[tokio::test]
 async fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
     let dir = drop_of(&[("a", "abc")]);
     let mut drop = frozen(&dir, Complete::Asked).await.unwrap();
