@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::process::{ChildStderr, ChildStdout};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,10 +16,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::command::Listener;
 use crate::error::{Error, Status};
 use crate::group::{Ended, Group, Started};
 use crate::pump::{self, Lost, OnLine};
 use crate::secret::SecretDir;
+use crate::stream::Streaming;
 use crate::tail::Tail;
 
 /// How long a pipe may stay open after the child and its group are gone. Only a descendant that left the group (a
@@ -42,6 +45,10 @@ enum Capture {
     Done(Result<Vec<u8>, Lost>),
 }
 
+fn unreadable(source: io::Error) -> Error {
+    Error::io("read the pipes of a child", source)
+}
+
 /// A child process. Dropping it sends SIGTERM to its group and, after the command's grace, SIGKILL.
 #[derive(Debug)]
 pub struct Child {
@@ -52,6 +59,7 @@ pub struct Child {
     stdout: Capture,
     stderr: Option<JoinHandle<()>>,
     stdin: Option<JoinHandle<()>>,
+    streaming: Option<Streaming>,
     tail: Arc<Mutex<Tail>>,
     grace: Duration,
     _secrets: Option<SecretDir>,
@@ -64,7 +72,7 @@ impl Child {
         started: Started,
         input: Option<Vec<u8>>,
         limit: Option<usize>,
-        on_line: Option<OnLine>,
+        listener: Listener,
         grace: Duration,
         secrets: Option<SecretDir>,
     ) -> Result<Self, Error> {
@@ -77,24 +85,42 @@ impl Child {
             stdout: Capture::None,
             stderr: None,
             stdin: None,
+            streaming: None,
             tail: Arc::default(),
             grace,
             _secrets: secrets,
         };
-        let failed = |source| Error::io("read the pipes of a child", source);
-        if let Some(pipe) = stderr {
-            let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(pipe)).map_err(failed)?;
-            child.stderr = Some(tokio::spawn(pump::drain(pipe, Arc::clone(&child.tail), on_line)));
-        }
-        if let (Some(pipe), Some(limit)) = (stdout, limit) {
-            let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(pipe)).map_err(failed)?;
-            child.stdout = Capture::Running(tokio::spawn(pump::capture(pipe, limit, Arc::clone(&child.group))));
-        }
         if let (Some(pipe), Some(bytes)) = (stdin, input) {
-            let pipe = pipe::Sender::from_owned_fd(OwnedFd::from(pipe)).map_err(failed)?;
+            let pipe = pipe::Sender::from_owned_fd(OwnedFd::from(pipe)).map_err(unreadable)?;
             child.stdin = Some(tokio::spawn(pump::feed(pipe, bytes)));
         }
+        match (listener, stdout, stderr) {
+            (Listener::Output(on_output), Some(stdout), Some(stderr)) => {
+                child.streaming = Some(Streaming::start(stdout, stderr, on_output).map_err(unreadable)?);
+            }
+            (Listener::Output(_), ..) => return Err(unreadable(io::Error::other("there are none"))),
+            (Listener::Tail(on_line), stdout, stderr) => child.keep(stdout, limit, stderr, on_line)?,
+        }
         Ok(child)
+    }
+
+    /// Begins to read: stdout whole, of stderr the tail.
+    fn keep(
+        &mut self,
+        stdout: Option<ChildStdout>,
+        limit: Option<usize>,
+        stderr: Option<ChildStderr>,
+        on_line: Option<OnLine>,
+    ) -> Result<(), Error> {
+        if let Some(pipe) = stderr {
+            let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(pipe)).map_err(unreadable)?;
+            self.stderr = Some(tokio::spawn(pump::drain(pipe, Arc::clone(&self.tail), on_line)));
+        }
+        if let (Some(pipe), Some(limit)) = (stdout, limit) {
+            let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(pipe)).map_err(unreadable)?;
+            self.stdout = Capture::Running(tokio::spawn(pump::capture(pipe, limit, Arc::clone(&self.group))));
+        }
+        Ok(())
     }
 
     /// The process id, which is also the id of its group.
@@ -150,6 +176,33 @@ impl Child {
         self.status().await
     }
 
+    /// Waits until the child has ended, and says how, whatever that was. Other processes of its group are killed when it ends. Cancel-safe; it may
+    /// be called again. What the child wrote may still be on its way: [`Child::handed_over`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the child cannot be waited for.
+    pub async fn ended(&mut self) -> Result<Status, Error> {
+        self.status().await
+    }
+
+    /// Sends SIGKILL to the whole group at once; returns when the child is reaped, with how it ended.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the child cannot be waited for.
+    pub async fn kill(&mut self) -> Result<Status, Error> {
+        self.group.kill();
+        self.status().await
+    }
+
+    /// Waits, after the end, until all that the child wrote was handed on ([`Command::on_output`](crate::Command::on_output)), at most 10 s; false
+    /// when a process that left the group keeps a pipe open, or whoever takes the output is too slow. The rest is given up then.
+    pub async fn handed_over(&mut self) -> bool {
+        match self.streaming.take() {
+            Some(streaming) => streaming.end(PIPE_CLOSES).await,
+            None => true,
+        }
+    }
+
     /// How the leader ended, once it is reaped.
     async fn status(&mut self) -> Result<Status, Error> {
         let lost = |source| Error::io(format!("wait for {}", self.program), source);
@@ -180,6 +233,7 @@ impl Child {
             }
             self.stderr = None;
         }
+        self.handed_over().await;
     }
 
     fn abort_pumps(&self) {
@@ -188,6 +242,9 @@ impl Child {
         }
         for task in self.stderr.iter().chain(&self.stdin) {
             task.abort();
+        }
+        if let Some(streaming) = &self.streaming {
+            streaming.abort();
         }
     }
 }

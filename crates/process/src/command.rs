@@ -2,7 +2,7 @@
 //!
 //! Owns the description of a child: program, argument list, environment, secret files, where its output goes. Promises
 //! that a child sees only the variables named here plus `PATH`, `LANG=C` and `LC_ALL=C` (messages and sorting do not
-//! depend on the host), and that `Debug` shows names of variables, never values. Refuses shells: nothing is split,
+//! depend on the host), or without these where the caller names the whole environment; and that `Debug` shows names of variables, never values. Refuses shells: nothing is split,
 //! expanded or quoted.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ use crate::group;
 use crate::path::{find, search_path};
 use crate::pump::OnLine;
 use crate::secret::SecretDir;
+use crate::stream::{OnOutput, Stream};
 
 /// How long a dropped child may take to end after SIGTERM before it is killed, unless [`Command::grace`] says more.
 const GRACE: Duration = Duration::from_secs(5);
@@ -36,7 +37,19 @@ enum Input {
 enum Sink {
     Discard,
     File(PathBuf),
-    Capture { limit: usize },
+    Capture {
+        limit: usize,
+    },
+    /// Both outputs, as they come.
+    Streamed(OnOutput),
+}
+
+/// Who reads what a child writes to its pipes.
+pub(crate) enum Listener {
+    /// The tail of stderr is kept, and perhaps shown by lines.
+    Tail(Option<OnLine>),
+    /// Everything is handed on.
+    Output(OnOutput),
 }
 
 /// A program to be started. Nothing runs before [`Command::spawn`].
@@ -45,6 +58,8 @@ pub struct Command {
     program: String,
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
+    /// Whether `env` is all that there is.
+    whole_env: bool,
     secrets: Option<SecretDir>,
     input: Input,
     sink: Sink,
@@ -60,6 +75,7 @@ impl Command {
             program: program.into(),
             args: Vec::new(),
             env: BTreeMap::new(),
+            whole_env: false,
             secrets: None,
             input: Input::Nothing,
             sink: Sink::Discard,
@@ -84,6 +100,13 @@ impl Command {
     /// environment is readable by its user and by root.
     pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// Takes these variables, and no others: not even `PATH` and the language are added. For programs that are not ours.
+    pub fn whole_env(mut self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        self.env = env.into_iter().collect();
+        self.whole_env = true;
         self
     }
 
@@ -133,6 +156,13 @@ impl Command {
         self
     }
 
+    /// Hands on what the child writes to stdout and stderr, byte for byte, as it comes; an empty piece is a stream's end. Nothing of it is kept:
+    /// [`Child::wait`] has no output and no tail then. It is called on a thread of its own and may block, which holds up the child alone.
+    pub fn on_output(mut self, on_output: impl FnMut(Stream, &[u8]) + Send + 'static) -> Self {
+        self.sink = Sink::Streamed(Box::new(on_output));
+        self
+    }
+
     /// How long the child may take after SIGTERM when its handle is dropped, before SIGKILL; 5 s by default.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -156,17 +186,22 @@ impl Command {
             Input::File(path) => (open(&path)?.into(), None),
             Input::Bytes(bytes) => (Stdio::piped(), Some(bytes)),
         };
-        let (stdout, limit) = match self.sink {
-            Sink::Discard => (Stdio::null(), None),
-            Sink::File(path) => (create(&path)?.into(), None),
-            Sink::Capture { limit } => (Stdio::piped(), Some(limit)),
+        let tail = Listener::Tail(self.on_line);
+        let (stdout, limit, listener) = match self.sink {
+            Sink::Discard => (Stdio::null(), None, tail),
+            Sink::File(path) => (create(&path)?.into(), None, tail),
+            Sink::Capture { limit } => (Stdio::piped(), Some(limit), tail),
+            Sink::Streamed(on_output) => (Stdio::piped(), None, Listener::Output(on_output)),
         };
         let mut command = std::process::Command::new(path);
         command.args(self.args).env_clear();
-        command.env("PATH", search_path()).env("LANG", "C").env("LC_ALL", "C").envs(self.env);
+        if !self.whole_env {
+            command.env("PATH", search_path()).env("LANG", "C").env("LC_ALL", "C");
+        }
+        command.envs(self.env);
         command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         match group::start(command) {
-            Ok(started) => Child::attach(program, started, bytes, limit, self.on_line, self.grace, self.secrets),
+            Ok(started) => Child::attach(program, started, bytes, limit, listener, self.grace, self.secrets),
             Err(source) => Err(Error::Spawn { program, source }),
         }
     }

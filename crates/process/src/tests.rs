@@ -331,3 +331,87 @@ fn a_child_survives_the_thread_that_asked_for_it() {
     let output = runtime.block_on(child.wait()).unwrap();
     assert_eq!(output.stdout, b"got\n");
 }
+
+/// Everything that was handed on, by stream, and how often a stream ended.
+#[derive(Default)]
+struct Heard {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    ends: usize,
+}
+
+fn listening(command: Command) -> (Command, Arc<Mutex<Heard>>) {
+    let heard = Arc::new(Mutex::new(Heard::default()));
+    let sink = Arc::clone(&heard);
+    let command = command.on_output(move |stream, piece| {
+        let mut heard = sink.lock().unwrap();
+        heard.ends += usize::from(piece.is_empty());
+        match stream {
+            Stream::Stdout => heard.stdout.extend_from_slice(piece),
+            Stream::Stderr => heard.stderr.extend_from_slice(piece),
+        }
+    });
+    (command, heard)
+}
+
+#[tokio::test]
+async fn both_outputs_are_handed_on_byte_for_byte_and_kept_nowhere() {
+    let script = "head -c 300000 /dev/zero; printf 'a\\377b' >&2; exit 3";
+    let (command, heard) = listening(sh(script));
+    let mut child = command.spawn().unwrap();
+    assert_eq!(child.ended().await.unwrap(), Status::Code(3));
+    assert!(child.handed_over().await);
+    {
+        let heard = heard.lock().unwrap();
+        assert_eq!((heard.stdout.len(), heard.stderr.as_slice(), heard.ends), (300_000, &b"a\xffb"[..], 2));
+    }
+    assert_eq!(child.wait().await.unwrap_err().to_string(), "/bin/sh ended with exit code 3");
+    assert_eq!(Arc::strong_count(&heard), 1, "the function is gone");
+}
+
+#[tokio::test]
+async fn a_listener_that_blocks_holds_up_the_child_and_nobody_else() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let (_dir, path) = scratch("pid");
+    let command = sh("echo $$ > \"$FILE\"; while :; do echo y; done").env("FILE", &path);
+    let mut child = command.on_output(move |_, _| gone.recv().unwrap_or(())).spawn().unwrap();
+    let pid = pid_in(&path).await;
+    assert_eq!(child.kill().await.unwrap(), Status::Signal(9));
+    vanishes(pid).await;
+    drop(go);
+    assert!(child.handed_over().await);
+}
+
+#[tokio::test]
+async fn what_a_leader_left_in_its_group_holds_no_pipe_open() {
+    let (_dir, path) = scratch("left");
+    let (command, heard) = listening(sh("sleep 1000 & echo $! > \"$FILE\"; echo out").env("FILE", &path));
+    let mut child = command.spawn().unwrap();
+    assert_eq!(child.ended().await.unwrap(), Status::Code(0));
+    assert!(child.handed_over().await);
+    assert_eq!(heard.lock().unwrap().stdout, b"out\n");
+    vanishes(pid_in(&path).await).await;
+}
+
+/// A daemon is not waited for, and is not ours to end.
+#[tokio::test]
+async fn who_left_the_group_and_holds_a_pipe_is_given_up() {
+    let (_dir, path) = scratch("daemon");
+    let script =
+        "setsid sh -c 'echo $$ > \"$FILE\"; exec sleep 1000' & while [ ! -s \"$FILE\" ]; do sleep 0.01; done; echo out";
+    let (command, heard) = listening(sh(script).env("FILE", &path));
+    let mut child = command.spawn().unwrap();
+    assert_eq!(child.ended().await.unwrap(), Status::Code(0));
+    assert!(!child.handed_over().await);
+    assert_eq!(heard.lock().unwrap().stdout, b"out\n");
+    let daemon = pid_in(&path).await;
+    assert!(!gone(daemon));
+    sh(&format!("kill -9 {daemon}")).spawn().unwrap().wait().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_whole_environment_is_taken_as_it_is() {
+    let env = [("GIVEN", "yes"), ("LANG", "de_DE.UTF-8")].map(|(name, value)| (name.into(), value.into()));
+    let output = Command::new("env").whole_env(env).capture(10_000).spawn().unwrap().wait().await.unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "GIVEN=yes\nLANG=de_DE.UTF-8\n");
+}
