@@ -138,10 +138,16 @@ fn parsed<A: clap::Parser>(vars: &Vars, argv: &[OsString]) -> Result<(A, String,
     Ok((args, command, unknown))
 }
 
+/// The part of a command line that is ours: what is behind `--` belongs to somebody else's program.
+fn own(argv: &[OsString]) -> &[OsString] {
+    let end = argv.iter().position(|arg| arg == "--").unwrap_or(argv.len());
+    &argv[..end]
+}
+
 /// Options on the command line that carry a secret: by their names, or by a URL with a password in it.
 pub(crate) fn exposed(argv: &[OsString]) -> Vec<String> {
     const SECRET: [&str; 4] = ["password", "secret-key", "identity", "writer-key"];
-    let argv: Vec<&str> = argv.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
+    let argv: Vec<&str> = own(argv).iter().skip(1).filter_map(|arg| arg.to_str()).collect();
     let mut found = Vec::new();
     for (at, arg) in argv.iter().enumerate() {
         let Some(option) = arg.strip_prefix("--") else { continue };
@@ -163,7 +169,7 @@ fn own_name<A: clap::Parser>() -> String {
 fn likely_command<A: clap::Parser>(argv: &[OsString]) -> String {
     let command = A::command();
     let known = |arg: &OsString| command.get_subcommands().map(clap::Command::get_name).find(|name| arg == *name);
-    argv.iter().skip(1).find_map(known).map_or_else(|| own_name::<A>(), str::to_owned)
+    own(argv).iter().skip(1).find_map(known).map_or_else(|| own_name::<A>(), str::to_owned)
 }
 
 /// How a job ended.
@@ -235,7 +241,7 @@ fn printed(text: &str) -> ExitCode {
 
 /// `--name value`, `--name=value` or the option's variable, read without knowing what the command takes.
 fn given(argv: &[OsString], vars: &Vars, option: &str) -> Option<String> {
-    let argv: Vec<&str> = argv.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
+    let argv: Vec<&str> = own(argv).iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
     let given = argv.iter().enumerate().rev().find_map(|(at, arg)| match arg.strip_prefix(option)? {
         "" => Some(argv.get(at + 1).copied().unwrap_or_default()),
         rest => rest.strip_prefix('='),

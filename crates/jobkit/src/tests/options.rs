@@ -290,4 +290,5 @@ fn secrets_on_the_command_line_are_noticed_by_their_names_and_in_urls() {
         ["x", "--s3-secret-key", "k", "--identity=AGE", "--source", "postgres://u:p@h/d", "--to=https://token@h/"];
     assert_eq!(exposed(&all), ["--s3-secret-key", "--identity", "--source", "--to"]);
     assert!(exposed(&["x", "--source", "postgres://u@h/d", "--writer-key-out", "f", "--repo", "s3://b/p"]).is_empty());
+    assert!(exposed(&["x", "--", "/opt/load", "--password", "p"]).is_empty(), "another program's");
 }
