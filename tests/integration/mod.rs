@@ -19,6 +19,7 @@ mod guards;
 mod layout;
 mod limits;
 mod loader;
+mod loader_command;
 pub mod mongo;
 pub mod mysql;
 mod ordinary;

@@ -8,6 +8,8 @@ use std::fmt;
 
 use lease::{Epoch, Job, RunId};
 
+use crate::Ended;
+
 /// A row that was not taken, by its place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BadRow {
@@ -97,9 +99,39 @@ pub enum Error {
         #[source]
         source: Box<engine::Error>,
     },
+    /// A program that was to load the drop did not say that it has.
+    #[error("{program} ended with {status}; {kept}")]
+    Program {
+        /// As it was asked for.
+        program: String,
+        /// How it ended.
+        status: Ended,
+        /// Where what it wrote is. Never what.
+        kept: String,
+    },
+    /// A program that cannot be started.
+    #[error("{program} cannot be started: {why}")]
+    Unstartable {
+        /// As it was asked for.
+        program: String,
+        /// What the system said.
+        why: String,
+    },
     /// Told to stop.
     #[error("stopped before the merge")]
     Stopped,
+}
+
+fn program_hint(status: Ended) -> &'static str {
+    match status {
+        Ended::Code(65) => {
+            "by this code the program says that the drop is bad: read what it wrote, and mend the drop; nothing is noted as loaded"
+        }
+        Ended::Code(75) => "by this code the program asks to be started again later; nothing is noted as loaded",
+        _ => {
+            "read what it wrote; nothing is noted as loaded, and what it has done itself stays unless it took that back"
+        }
+    }
 }
 
 fn listed(rows: &[BadRow], more: bool) -> String {
@@ -135,6 +167,10 @@ impl Error {
             Error::Rows { .. } => "nothing was loaded; mend these rows in a new drop".to_owned(),
             Error::Unsettled { .. } => {
                 "start the same load again when the server answers: the ledger knows, and what is loaded is not loaded twice".to_owned()
+            }
+            Error::Program { status, .. } => program_hint(*status).to_owned(),
+            Error::Unstartable { .. } => {
+                "give the path of an executable file whose interpreter is there as well; it was not started, and nothing is noted as loaded".to_owned()
             }
             Error::Stopped => "nothing was merged; start again".to_owned(),
         })

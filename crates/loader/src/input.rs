@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use drops::{Batch, Contract, File, Format, Frozen, Reading, RejectSink, Rows, open_rows_with};
 
 use crate::Error;
+use crate::record::FileRecord;
 
 /// One file, before it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +94,21 @@ impl DropInput {
     pub fn new(frozen: Frozen, location: String, terms: Terms) -> DropInput {
         DropInput { frozen, location, terms, rejected: Arc::default() }
     }
+
+    /// Its files with the hashes that are known.
+    pub(crate) fn records(&self) -> Vec<FileRecord> {
+        let record =
+            |file: &File| FileRecord { path: file.path.clone(), bytes: file.bytes, sha256: sha256(file), rows: 0 };
+        self.frozen.files().iter().map(record).collect()
+    }
+
+    /// Looks whether it is still what was listed, without reading it.
+    ///
+    /// # Errors
+    /// [`Error::Drop`].
+    pub(crate) async fn unchanged(&mut self) -> Result<(), Error> {
+        Ok(self.frozen.unchanged().await?)
+    }
 }
 
 #[async_trait]
@@ -123,6 +139,10 @@ impl Input for DropInput {
     }
 }
 
+fn sha256(file: &File) -> Option<String> {
+    file.sha256().map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 struct FileRows {
     rows: Rows,
     file: File,
@@ -144,7 +164,7 @@ impl InputRows for FileRows {
     }
 
     fn sha256(&self) -> Option<String> {
-        self.file.sha256().map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        sha256(&self.file)
     }
 
     fn rejected(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Owns loading: one drop into one table, once, all or nothing.
+//! Owns loading: one drop into one table, once, all or nothing; or by a program of the user's own, with less to promise (`command`).
 //!
 //! A load mints a number in the target itself (the fence), copies the drop's rows into a staging table of that number, and then does
 //! everything that others can see in one transaction: it looks whether the number is still the newest, notes the drop in the ledger, merges the
@@ -9,21 +9,25 @@
 //! Refuses targets where that does not hold: tables that a crash empties, foreign tables, views. It asks for no lease: a lease spares two runs the
 //! work of which one is lost, and the caller says when it is over (`Permit`).
 
+mod command;
 mod error;
 mod feed;
 mod input;
 mod open;
 mod plan;
 mod postgres;
+mod private;
 mod record;
 mod run;
 mod target;
 
+pub use command::{Ended, Program, load_by};
 pub use error::{BadRow, Error, Superseded};
 pub use input::{DropInput, Input, InputFile, InputRows, Sinks, Terms};
-pub use open::{history, open};
+pub use open::{history, open, open_ledger};
 pub use plan::{Limits, Mode, Plan, TableName};
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresLedger};
+pub use private::{has_folder, make_private};
 pub use record::{Counts, FileRecord, Record, Status};
 pub use run::{Done, Permit, Step, Steps, Straight, load};
-pub use target::{Fence, Look, Merge, Portion, Ready, Staging, Target, Writer};
+pub use target::{Fence, Ledger, Look, Merge, Portion, Ready, Staging, Target, Writer};

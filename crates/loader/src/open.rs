@@ -7,7 +7,7 @@ use lease::Job;
 use postgres::Endpoint;
 
 use crate::record::Record;
-use crate::{Error, Limits, Mode, Postgres, TableName, Target};
+use crate::{Error, Ledger, Limits, Mode, Postgres, PostgresLedger, TableName, Target};
 
 fn postgres_at(url: &str, password: Option<&str>) -> Result<Endpoint, Error> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
@@ -33,6 +33,14 @@ pub fn open(
     allow_empty: bool,
 ) -> Result<Box<dyn Target>, Error> {
     Ok(Box::new(Postgres::new(postgres_at(url, password)?, table, mode, limits).allow_empty(allow_empty)))
+}
+
+/// The ledger of a database into which somebody else loads. `password` goes before one in the URL. Talks to nobody.
+///
+/// # Errors
+/// [`Error::Target`] naming what is wrong with the URL.
+pub fn open_ledger(url: &str, password: Option<&str>, limits: Limits) -> Result<Box<dyn Ledger>, Error> {
+    Ok(Box::new(PostgresLedger::new(postgres_at(url, password)?, limits)))
 }
 
 /// What the ledger of a database knows, newest first, at most so many runs.

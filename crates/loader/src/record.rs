@@ -84,9 +84,9 @@ pub struct Record {
     pub epoch: Epoch,
     /// What became of it.
     pub status: Status,
-    /// The table.
+    /// The table, or the program that has loaded the drop.
     pub table: String,
-    /// How.
+    /// How rows got into the table, or `command`.
     pub mode: String,
     /// Where the drop was.
     pub source: String,
@@ -106,6 +106,17 @@ pub struct Record {
     pub finished: Option<String>,
     /// Why it failed.
     pub error: Option<String>,
+}
+
+/// In `mode`, where a program has loaded the drop.
+pub(crate) const BY_PROGRAM: &str = "command";
+
+impl Record {
+    /// Whether a program of the user's own has loaded the drop: rows are not counted then.
+    #[must_use]
+    pub fn is_by_program(&self) -> bool {
+        self.mode == BY_PROGRAM
+    }
 }
 
 fn job_name<S: Serializer>(job: &Job, serializer: S) -> Result<S::Ok, S::Error> {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::feed::{Fed, feed};
 use crate::input::{Input, InputFile};
 use crate::record::{Counts, FileRecord, Record, Status};
-use crate::target::{Fence, Look, Merge, Ready, Staging, Target};
+use crate::target::{Fence, Ledger, Look, Merge, Ready, Staging, Target};
 use crate::{Error, Plan};
 
 /// How long a run that failed asks the target for each of three things: who was newer, a line in the ledger, an empty staging. A signal's grace is 25 s.
@@ -30,6 +30,11 @@ pub trait Permit: Send + Sync {
 
     /// Returns when it may not.
     async fn ended(&self) -> Error;
+
+    /// Returns when the lease is lost, also after `ended` has returned for another reason; never where there is none to lose.
+    async fn lost(&self) -> Error {
+        std::future::pending().await
+    }
 }
 
 /// The places between steps.
@@ -37,7 +42,9 @@ pub trait Permit: Send + Sync {
 pub enum Step {
     /// The fence is minted.
     Minted,
-    /// The rows are in staging.
+    /// The drop's content is known, and a program starts next. Loads into a table know it later.
+    Hashed,
+    /// The rows are in staging, or the program has ended well.
     Staged,
     /// The transaction has done everything but commit, and the lease was looked at.
     Merged,
@@ -98,7 +105,8 @@ pub async fn load(
     permit: &dyn Permit,
     steps: &dyn Steps,
 ) -> Result<Done, Error> {
-    let mut record = blank(target, &*input, plan);
+    let ledger = target.ledger();
+    let mut record = blank(target.table(), target.mode(), &*input, plan);
     let mut minted = None;
     let prepared = tokio::select! {
         biased;
@@ -110,14 +118,20 @@ pub async fn load(
             let other_options = by.options != plan.options;
             return Ok(Done::AlreadyLoaded { by, other_options });
         }
-        Ok(Prepared::Ready(ready, staging)) => finish(target, plan, permit, steps, ready, staging, &record).await,
-        Err(error) => Err(explained(target, minted.as_ref(), error).await),
+        Ok(Prepared::Ready(ready, staging)) => {
+            let finished = finish(ledger, plan, permit, steps, ready, &record).await;
+            if finished.is_ok() {
+                discard(staging).await;
+            }
+            finished
+        }
+        Err(error) => Err(explained(ledger, minted.as_ref(), error).await),
     };
     if let (Err(error), Some(fence)) = (&result, &minted)
         && error.is_settled()
     {
         if !plan.dry_run {
-            note(target, record, error).await;
+            note(ledger, record, error).await;
         }
         clear(target, fence).await;
     }
@@ -125,10 +139,10 @@ pub async fn load(
 }
 
 /// Notes a failure in the ledger, where that can be.
-async fn note(target: &dyn Target, mut record: Record, error: &Error) {
+pub(crate) async fn note(ledger: &dyn Ledger, mut record: Record, error: &Error) {
     record.status = Status::Failed;
     record.error = Some(error.to_string());
-    match tokio::time::timeout(CLEARING, target.note(&record)).await {
+    match tokio::time::timeout(CLEARING, ledger.note(&record)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "could not note in the ledger that this run has failed"),
         Err(_) => tracing::warn!("could not note in the ledger that this run has failed: the server did not answer"),
@@ -158,11 +172,12 @@ async fn prepare(
     record: &mut Record,
     minted: &mut Option<Fence>,
 ) -> Result<Prepared, Error> {
-    let fence = target.mint(&plan.job, plan.run).await?;
+    let ledger = target.ledger();
+    let fence = ledger.mint(&plan.job, plan.run).await?;
     record.epoch = fence.epoch;
     *minted = Some(fence.clone());
     steps.at(Step::Minted).await;
-    if let Some(by) = known(target, input, plan, &record.listing).await? {
+    if let Some(by) = known(ledger, input, plan, &record.listing).await? {
         return Ok(Prepared::Already(Box::new(by)));
     }
     let Fed { staging, rows, rejected, files } =
@@ -180,7 +195,7 @@ async fn prepare(
         Merge::Already => {
             discard(staging).await;
             let drop = record.drop.clone().unwrap_or_default();
-            let by = target.loaded(&plan.job, Look::Drop(&drop)).await?;
+            let by = ledger.loaded(&plan.job, Look::Drop(&drop)).await?;
             by.map(|by| Prepared::Already(Box::new(by))).ok_or_else(|| {
                 let what = "the ledger knew the drop as loaded, and then did not any more";
                 engine::Error::new(engine::Kind::Unavailable, what).hint("start again").into()
@@ -190,27 +205,26 @@ async fn prepare(
 }
 
 /// Whether the drop is loaded, found out before it is staged. A drop whose names and sizes nobody has loaded is not read for that.
-async fn known(
-    target: &dyn Target,
+pub(crate) async fn known(
+    ledger: &dyn Ledger,
     input: &mut dyn Input,
     plan: &Plan,
     listing: &str,
 ) -> Result<Option<Record>, Error> {
-    if plan.reload || target.loaded(&plan.job, Look::Listing(listing)).await?.is_none() {
+    if plan.reload || ledger.loaded(&plan.job, Look::Listing(listing)).await?.is_none() {
         return Ok(None);
     }
     let drop = input.identity().await?;
-    target.loaded(&plan.job, Look::Drop(&drop)).await
+    ledger.loaded(&plan.job, Look::Drop(&drop)).await
 }
 
 /// The end, from the last look at the lease on: it is not given up half way.
-async fn finish(
-    target: &dyn Target,
+pub(crate) async fn finish(
+    ledger: &dyn Ledger,
     plan: &Plan,
     permit: &dyn Permit,
     steps: &dyn Steps,
     ready: Box<dyn Ready>,
-    staging: Box<dyn Staging>,
     record: &Record,
 ) -> Result<Done, Error> {
     if let Err(error) = permit.check() {
@@ -220,23 +234,21 @@ async fn finish(
     steps.at(Step::Merged).await;
     if plan.dry_run {
         ready.roll_back().await?;
-        discard(staging).await;
         return Ok(Done::DryRun { record: Box::new(record.clone()) });
     }
     ready.commit().await?;
     steps.at(Step::Committed).await;
-    discard(staging).await;
     // What the ledger has to add: the target's own times. Without an answer the run is as loaded as with one.
-    let noted = target.loaded(&plan.job, Look::Run(record.run)).await;
+    let noted = ledger.loaded(&plan.job, Look::Run(record.run)).await;
     let record = noted.ok().flatten().unwrap_or_else(|| record.clone());
     Ok(Done::Loaded { record: Box::new(record) })
 }
 
 /// An error behind which another run may be: then that one is the reason.
-async fn explained(target: &dyn Target, fence: Option<&Fence>, error: Error) -> Error {
+pub(crate) async fn explained(ledger: &dyn Ledger, fence: Option<&Fence>, error: Error) -> Error {
     let Some(fence) = fence else { return error };
     match error {
-        Error::Target(_) => match tokio::time::timeout(CLEARING, target.check(fence)).await {
+        Error::Target(_) => match tokio::time::timeout(CLEARING, ledger.check(fence)).await {
             Ok(Err(newer @ Error::Superseded(_))) => newer,
             _ => error,
         },
@@ -250,7 +262,7 @@ async fn discard(staging: Box<dyn Staging>) {
     }
 }
 
-fn blank(target: &dyn Target, input: &dyn Input, plan: &Plan) -> Record {
+pub(crate) fn blank(table: String, mode: String, input: &dyn Input, plan: &Plan) -> Record {
     let files = input.files();
     Record {
         run: plan.run,
@@ -259,8 +271,8 @@ fn blank(target: &dyn Target, input: &dyn Input, plan: &Plan) -> Record {
         listing: listing(&files),
         epoch: lease::Epoch(0),
         status: Status::Loaded,
-        table: target.table(),
-        mode: target.mode(),
+        table,
+        mode,
         source: input.location(),
         files: files
             .into_iter()

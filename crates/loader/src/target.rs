@@ -1,6 +1,6 @@
 //! What a database must be able to do to be loaded.
 //!
-//! Owns the contract between `run` and a target. Promises nothing by itself. Each call is one step that can fail, be given up by dropping it, or
+//! Owns the contract between `run` and a target, and the smaller one of a target's ledger, which is all that `command` needs. Promises nothing by itself. Each call is one step that can fail, be given up by dropping it, or
 //! be repeated by another run; what others can see changes in `Merge::commit` alone.
 
 use std::fmt::Debug;
@@ -45,17 +45,11 @@ pub struct Portion {
     pub first: u64,
 }
 
-/// A table that drops are loaded into.
+/// A database that knows what was loaded: its fences and its ledger.
 #[async_trait]
-pub trait Target: Debug + Send + Sync {
+pub trait Ledger: Debug + Send + Sync {
     /// Where it is, for people. Holds no secret.
     fn location(&self) -> String;
-
-    /// The table, for people.
-    fn table(&self) -> String;
-
-    /// How rows get in, for people.
-    fn mode(&self) -> String;
 
     /// Prepares the place for fences and ledger, mints a number, and drops what runs with lower numbers have left in staging.
     ///
@@ -75,6 +69,37 @@ pub trait Target: Debug + Send + Sync {
     /// [`Error::Target`].
     async fn loaded(&self, job: &Job, look: Look<'_>) -> Result<Option<Record>, Error>;
 
+    /// Notes a run that failed.
+    ///
+    /// # Errors
+    /// [`Error::Target`].
+    async fn note(&self, record: &Record) -> Result<(), Error>;
+
+    /// Opens a transaction that looks at the fence and notes the record as loaded, and does all but commit: for loads whose rows somebody else has
+    /// written. With `reload` a run that has loaded the drop before is noted as reloaded.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`]; [`Error::Merging`]; [`Error::Target`]. All of it is rolled back then.
+    async fn enter(&self, fence: &Fence, record: &Record, reload: bool) -> Result<Merge, Error>;
+}
+
+/// A table that drops are loaded into.
+#[async_trait]
+pub trait Target: Debug + Send + Sync {
+    /// Where fences and loads are kept: in the same database, so that one transaction can have both.
+    fn ledger(&self) -> &dyn Ledger;
+
+    /// Where it is, for people. Holds no secret.
+    fn location(&self) -> String {
+        self.ledger().location()
+    }
+
+    /// The table, for people.
+    fn table(&self) -> String;
+
+    /// How rows get in, for people.
+    fn mode(&self) -> String;
+
     /// Looks whether the table takes these columns in this way, and makes an empty staging table for them.
     ///
     /// # Errors
@@ -86,12 +111,6 @@ pub trait Target: Debug + Send + Sync {
     /// # Errors
     /// [`Error::Target`]: the next run drops it then.
     async fn clear(&self, fence: &Fence) -> Result<(), Error>;
-
-    /// Notes a run that failed.
-    ///
-    /// # Errors
-    /// [`Error::Target`].
-    async fn note(&self, record: &Record) -> Result<(), Error>;
 }
 
 /// A staging table.

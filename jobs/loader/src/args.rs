@@ -2,6 +2,7 @@
 //!
 //! Owns their forms and what they mean together. Promises that what cannot be is told before anything is asked of a server.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use clap::{Args, ValueEnum};
 use drops::{Column, Contract, Csv, Format};
 use jobkit::{Exit, Failure, OrFail, Secret, limits};
 use lease::Job;
-use loader::{Mode, TableName};
+use loader::{Mode, Program, TableName};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+
+use crate::command;
 
 /// `--mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,9 +57,9 @@ pub struct LoadArgs {
     /// The table, which is there already; names count as they are written
     #[arg(long, value_name = "[SCHEMA.]TABLE")]
     pub table: Option<String>,
-    /// How rows get into the table
-    #[arg(long, value_enum, default_value_t = How::Append)]
-    pub mode: How,
+    /// How rows get into the table [default: append]
+    #[arg(long, value_enum)]
+    pub mode: Option<How>,
     /// The key's columns, for --mode upsert; the table has a unique index of exactly these
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
     pub key: Vec<String>,
@@ -90,9 +93,9 @@ pub struct LoadArgs {
     /// A new file for the rows that are left out, as they were written
     #[arg(long, value_name = "FILE", help_heading = "Format")]
     pub rejects: Option<PathBuf>,
-    /// Connections that copy at once
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub workers: u8,
+    /// Connections that copy at once [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub workers: Option<u8>,
     /// Do everything, then take it back
     #[arg(long)]
     pub dry_run: bool,
@@ -126,21 +129,40 @@ pub struct LoadArgs {
     /// How many runs --history shows
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub most: u32,
+    /// A new file for all that the program writes
+    #[arg(long, value_name = "FILE", help_heading = "Your own program")]
+    pub output_file: Option<PathBuf>,
+    /// A program that loads the drop, and its arguments; it is told the drop's place in LONGSHORE_LOAD_DROP
+    #[arg(last = true, value_name = "PROGRAM", help_heading = "Your own program")]
+    pub program: Vec<OsString>,
 }
 
 /// What a load needs to know, put together.
 pub(crate) struct Wanted {
     pub job: Job,
     pub drop: PathBuf,
-    pub table: TableName,
-    pub mode: Mode,
-    pub format: Option<Format>,
-    pub contract: Contract,
+    pub way: Way,
     /// A hash of all that changes what a load does.
     pub options: String,
 }
 
-fn usage(what: impl Into<String>) -> Failure {
+/// Who loads the drop.
+pub(crate) enum Way {
+    /// We do, into a table.
+    Table(Box<IntoTable>),
+    /// A program does.
+    Program(Program),
+}
+
+/// How a drop gets into a table.
+pub(crate) struct IntoTable {
+    pub table: TableName,
+    pub mode: Mode,
+    pub format: Option<Format>,
+    pub contract: Contract,
+}
+
+pub(crate) fn usage(what: impl Into<String>) -> Failure {
     Failure::new(Exit::Usage, what).hint("see `longshore load --help`")
 }
 
@@ -148,15 +170,22 @@ impl LoadArgs {
     /// What the options mean together.
     ///
     /// # Errors
-    /// [`Exit::Usage`] for options that are missing or contradict each other; [`Exit::Config`] for a contract that cannot be read.
+    /// [`Exit::Usage`] for options that are missing or contradict each other; [`Exit::Config`] for a contract that cannot be read, or a program that
+    /// cannot be started.
     pub(crate) fn wanted(&self) -> Result<Wanted, Failure> {
+        if !self.program.is_empty() {
+            return command::wanted(self);
+        }
+        if self.output_file.is_some() {
+            return Err(usage("--output-file is for what a program writes: name the program after --"));
+        }
         let (Some(job), Some(drop), Some(table)) = (&self.job, &self.drop, &self.table) else {
-            return Err(usage("a load needs --job, --drop and --table"));
+            return Err(usage("a load needs --job, --drop and --table, or a program after --"));
         };
         if (self.max_rejects > 0) != self.rejects.is_some() {
             return Err(usage("--max-rejects and --rejects belong together: rows that are left out are kept"));
         }
-        let mode = match (self.mode, self.key.is_empty()) {
+        let mode = match (self.mode.unwrap_or(How::Append), self.key.is_empty()) {
             (How::Upsert, false) => Mode::Upsert { key: self.key.clone() },
             (How::Upsert, true) => return Err(usage("--mode upsert needs --key")),
             (_, false) => return Err(usage("--key is for --mode upsert")),
@@ -167,11 +196,13 @@ impl LoadArgs {
         Ok(Wanted {
             job: Job::parse(job)?,
             drop: drop.clone(),
-            table: table.parse().map_err(usage)?,
             options: self.options(&mode, table, &described),
-            mode,
-            format: self.format()?,
-            contract,
+            way: Way::Table(Box::new(IntoTable {
+                table: table.parse().map_err(usage)?,
+                mode,
+                format: self.format()?,
+                contract,
+            })),
         })
     }
 

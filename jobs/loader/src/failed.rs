@@ -4,7 +4,7 @@
 
 use drops::Kind;
 use jobkit::{Exit, Failure};
-use loader::Error;
+use loader::{Ended, Error};
 
 /// A load that failed.
 pub(crate) fn of_load(error: Error) -> Failure {
@@ -16,12 +16,23 @@ pub(crate) fn of_load(error: Error) -> Failure {
         Error::Superseded(_) | Error::Stopped => Exit::Interrupted,
         Error::Merging { .. } => Exit::Busy,
         Error::Rows { .. } => Exit::Data,
+        Error::Program { status, .. } => of_program(status),
+        Error::Unstartable { .. } => Exit::Config,
         Error::Unsettled { source, .. } => {
             let failure = Failure::new(Exit::Unavailable, what).because(source).left_open();
             return hint.into_iter().fold(failure, Failure::hint);
         }
     };
     hint.into_iter().fold(Failure::new(exit, what), Failure::hint)
+}
+
+/// A program may say that the drop is bad, and that it wants to be started again; whatever else it says is a matter between it and those who wrote it.
+fn of_program(status: Ended) -> Exit {
+    match status {
+        Ended::Code(65) => Exit::Data,
+        Ended::Code(75) => Exit::Busy,
+        Ended::Code(_) | Ended::Signal(_) => Exit::Config,
+    }
 }
 
 /// A drop that cannot be read.

@@ -1,4 +1,4 @@
-//! The loader job: one drop of files into one table, once, all or nothing.
+//! The loader job: one drop of files into one table, once, all or nothing; or by a program of the user's own (`command`).
 //!
 //! Owns the order of a run: options, lease, the frozen list, the load, the lease given back. Promises that nothing is asked of the target without a
 //! lease; that a run which is refused says who is at work and since when (exit 75); that without the lease's server nothing runs (exit 69); that a lost
@@ -6,11 +6,13 @@
 //! of a file that it goes into another table. What keeps data correct when all that fails is in `loader`.
 
 mod args;
+mod command;
 mod failed;
 mod rejects;
 mod report;
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
 
 use async_trait::async_trait;
 use drops::{Complete, Frozen, Source, freeze};
@@ -18,8 +20,8 @@ use jobkit::{Exit, Failure, Kit, OrFail, Secret, Shutdown};
 use lease::{Access, Claim, Held, Lease, RunId, Watch};
 use loader::{Done, DropInput, Error, Limits, Permit, Plan, Step, Steps, TableName, Terms};
 
-use args::Wanted;
 pub use args::{How, LoadArgs, Written};
+use args::{IntoTable, Wanted, Way};
 use rejects::{Hold, RejectFile};
 
 /// Loads a drop, or shows what was loaded.
@@ -29,6 +31,7 @@ use rejects::{Hold, RejectFile};
 /// or not complete; [`Exit::Interrupted`] when the lease was lost. The table is as it was then.
 pub async fn run(args: LoadArgs, kit: Kit) -> Result<(), Failure> {
     if args.history {
+        command::refuse_beside_history(&args)?;
         return history(&args, &kit).await;
     }
     let wanted = args.wanted()?;
@@ -88,38 +91,60 @@ fn own_directory() -> Result<String, Failure> {
 }
 
 async fn load(args: &LoadArgs, kit: &Kit, wanted: Wanted, run: RunId, watch: Watch) -> Result<(Done, String), Failure> {
-    let limits = Limits { lock: args.lock_timeout, ..Limits::default() };
-    let Wanted { job, drop: folder, table, mode, format, contract, options } = wanted;
-    let password = args.target_password.as_ref().map(Secret::expose);
-    let into = table.clone();
-    let target =
-        loader::open(args.target.expose(), password, table, mode, limits, args.allow_empty).map_err(failed::of_load)?;
-    kit.progress.stage("list the drop");
-    let how = if args.complete { Complete::Asked } else { Complete::Marked };
-    let frozen = freeze(&Source::Directory(folder.clone()), how).await.map_err(failed::of_drop)?;
-    for note in frozen.notes() {
-        tracing::warn!("{note}");
+    let permit = Going { watch, shutdown: kit.shutdown.clone() };
+    let plan = plan(args, wanted.job, run, wanted.options);
+    match wanted.way {
+        Way::Table(into) => load_into(args, kit, &wanted.drop, *into, &plan, &permit).await,
+        Way::Program(program) => command::load(args, kit, &wanted.drop, &program, &plan, &permit).await,
     }
-    refuse_other_tables(&frozen, &into)?;
+}
+
+async fn load_into(
+    args: &LoadArgs,
+    kit: &Kit,
+    folder: &Path,
+    into: IntoTable,
+    plan: &Plan,
+    permit: &Going,
+) -> Result<(Done, String), Failure> {
+    let IntoTable { table, mode, format, contract } = into;
+    let password = args.target_password.as_ref().map(Secret::expose);
+    let (url, limits) = (args.target.expose(), limits(args));
+    let target = loader::open(url, password, table.clone(), mode, limits, args.allow_empty).map_err(failed::of_load)?;
+    let frozen = listed(args, kit, folder).await?;
+    refuse_other_tables(&frozen, &table)?;
     let rejects = args.rejects.as_deref().map(RejectFile::at).transpose()?;
     let sinks = rejects.as_ref().map(RejectFile::sinks);
     let terms = Terms { format, contract, max_rejects: args.max_rejects, sinks };
     let mut input = DropInput::new(frozen, folder.display().to_string(), terms);
-    let plan = plan(args, job, run, options);
-    let permit = Going { watch, shutdown: kit.shutdown.clone() };
     let shown = Shown { kit, rejects: rejects.as_ref().map(RejectFile::held) };
-    let done = loader::load(&*target, &mut input, &plan, &permit, &shown).await;
+    let done = loader::load(&*target, &mut input, plan, permit, &shown).await;
     if let Some(file) = rejects {
         file.end(needs_rejects(&done));
     }
     Ok((done.map_err(failed::of_load)?, target.location()))
 }
 
+fn limits(args: &LoadArgs) -> Limits {
+    Limits { lock: args.lock_timeout, ..Limits::default() }
+}
+
+/// The drop's list of files, frozen.
+async fn listed(args: &LoadArgs, kit: &Kit, folder: &Path) -> Result<Frozen, Failure> {
+    kit.progress.stage("list the drop");
+    let how = if args.complete { Complete::Asked } else { Complete::Marked };
+    let frozen = freeze(&Source::Directory(folder.to_owned()), how).await.map_err(failed::of_drop)?;
+    for note in frozen.notes() {
+        tracing::warn!("{note}");
+    }
+    Ok(frozen)
+}
+
 fn plan(args: &LoadArgs, job: lease::Job, run: RunId, options: String) -> Plan {
     Plan {
         job,
         run,
-        workers: args.workers.into(),
+        workers: args.workers.unwrap_or(4).into(),
         reload: args.reload,
         dry_run: args.dry_run,
         options,
@@ -178,6 +203,10 @@ impl Permit for Going {
             () = self.shutdown.token().cancelled() => Error::Stopped,
         }
     }
+
+    async fn lost(&self) -> Error {
+        Error::Lease(lease::Error::Lost(self.watch.lost().await))
+    }
 }
 
 /// Shows how far a load is, and keeps the file of rows that are left out from where it may be needed.
@@ -190,6 +219,7 @@ struct Shown<'a> {
 impl Steps for Shown<'_> {
     async fn at(&self, step: Step) {
         let stage = match step {
+            Step::Hashed => return,
             Step::Minted => "copy rows into staging",
             Step::Staged => "merge",
             Step::Merged => {

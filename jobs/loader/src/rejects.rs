@@ -4,16 +4,18 @@
 //! written, each on lines of its own, under their header; and that it is gone when the load is known not to have happened, or left out nothing. Where that is not
 //! known it stays: these rows may be nowhere else. Refuses to mix headers: rows of a file with another one have no place in it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use drops::{Kind, Reject, RejectSink};
-use jobkit::{Exit, Failure};
+use drops::{Reject, RejectSink};
+use jobkit::Failure;
 use loader::Sinks;
+
+/// What the file is for, in errors about it.
+const PURPOSE: &str = "rows that are left out";
 
 /// A new file that several sinks write into. It is made when the first file of the drop is opened: a drop that is loaded already has none.
 #[derive(Debug)]
@@ -43,21 +45,13 @@ struct Rows {
     kept: u64,
 }
 
-/// The directory that a file's name stands in.
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 impl RejectFile {
     /// A file that is made later.
     ///
     /// # Errors
     /// [`Exit::Config`] when there is no directory for it.
     pub fn at(path: &Path) -> Result<RejectFile, Failure> {
-        if !folder(path).is_dir() {
-            let what = format!("{}, the file for rows that are left out, has no directory to be in", path.display());
-            return Err(Failure::new(Exit::Config, what).hint("make the directory first; nothing was loaded"));
-        }
+        loader::has_folder(path, PURPOSE).map_err(crate::failed::of_drop)?;
         let rows = Rows { path: path.to_owned(), file: None, header: None, last: None, kept: 0 };
         Ok(RejectFile { shared: Arc::new(Mutex::new(rows)), hold: Hold::default() })
     }
@@ -105,11 +99,9 @@ impl Rows {
         if self.file.is_some() {
             return Ok(());
         }
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
-        self.file = Some(made.map_err(|error| unmade(&self.path, error))?);
         // The name must outlive a crash of the machine, as the rows must.
-        let named = File::open(folder(&self.path)).and_then(|folder| folder.sync_all());
-        named.map_err(|error| unmade(&self.path, error))
+        self.file = Some(loader::make_private(&self.path, PURPOSE)?);
+        Ok(())
     }
 
     fn keep(&mut self, header: &[u8], original: &[u8]) -> io::Result<()> {
@@ -148,33 +140,6 @@ fn without_end(header: &[u8]) -> &[u8] {
     &header[..end]
 }
 
-fn unmade(path: &Path, error: io::Error) -> drops::Error {
-    let shown = path.display();
-    let (kind, what, hint) = match error.kind() {
-        io::ErrorKind::AlreadyExists => (
-            Kind::Exists,
-            format!("{shown}, the file for rows that are left out, is there already"),
-            "move it away, for it may hold rows of an earlier run, or name another file; nothing was loaded",
-        ),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => (
-            Kind::Config,
-            format!("could not make {shown} for rows that are left out"),
-            "make the directory first; nothing was loaded",
-        ),
-        io::ErrorKind::PermissionDenied => (
-            Kind::Refused,
-            format!("no permission to make {shown} for rows that are left out"),
-            "let the user that runs the job write there, or name another file; nothing was loaded",
-        ),
-        _ => (
-            Kind::Unavailable,
-            format!("could not make {shown} for rows that are left out"),
-            "look at the disk or the mount that it is on, then start again; nothing was loaded",
-        ),
-    };
-    drops::Error { kind, what, hint: Some(hint.to_owned()), rejects: Vec::new(), source: Some(Box::new(error)) }
-}
-
 /// The place for rows of one file of the drop.
 struct Sink {
     shared: Arc<Mutex<Rows>>,
@@ -201,6 +166,9 @@ impl RejectSink for Sink {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use std::os::unix::fs::PermissionsExt;
+
+    use drops::Kind;
+    use jobkit::Exit;
 
     use super::*;
 

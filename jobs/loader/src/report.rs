@@ -33,6 +33,15 @@ pub(crate) fn done(done: &Done, location: &str) -> String {
 fn about(record: &Record, location: &str) -> String {
     let size: u64 = record.files.iter().map(|file| file.bytes).sum();
     let files = counted(record.files.len() as u64, "file");
+    if record.is_by_program() {
+        return format!(
+            "by {}, as the ledger of {location} has it\n  {files}, {}\n  drop {}, run {}\n",
+            record.table,
+            bytes(size),
+            short(record),
+            record.run
+        );
+    }
     format!(
         "{} into {} of {location} ({})\n  {files}, {}; {}\n  drop {}, run {}\n",
         counted(record.counts.read, "row"),

@@ -8,7 +8,8 @@
 use engine::Kind;
 use postgres::{StatementError, StatementSession, literal};
 
-use super::merge::{begin, insert, make_room, roll_back};
+use super::commit::{begin, roll_back};
+use super::merge::{insert, make_room};
 use super::staging::{Staged, column};
 use crate::record::Record;
 use crate::{BadRow, Error, Mode};
@@ -199,7 +200,7 @@ async fn halve(session: &StatementSession, staged: &Staged, record: &Record) -> 
 
 async fn halved(session: &StatementSession, staged: &Staged, record: &Record) -> Result<Vec<BadRow>, Error> {
     // The index goes with the transaction; without it each half would read all staged rows.
-    begin(session, staged).await?;
+    begin(session, &staged.target.books, &staged.fence).await?;
     let said = |error: StatementError| Error::Target(told(error));
     session.run("look for a row", &format!("CREATE INDEX ON {} (n)", staged.sql)).await.map_err(said)?;
     if staged.target.mode == Mode::Replace {

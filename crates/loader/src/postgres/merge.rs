@@ -1,34 +1,28 @@
 //! The merge: the one transaction in which a drop becomes visible.
 //!
-//! Owns its statements and its commit. Promises their order (fence, ledger, rows, ledger), that every row which was read is a row that the table
-//! took, that nothing is committed after a doubt, and that a commit whose answer was lost is looked up under the fence's lock: then the transaction
-//! has ended, one way or the other. Refuses to guess.
+//! Owns its statements; its beginning and its end are in `commit`. Promises their order (fence, ledger, rows, ledger), that every row which was read is
+//! a row that the table took, and that nothing is committed after a doubt. Refuses to guess.
 //!
 //! Values are cast here and not before: the one pass over all rows that a load cannot do without finds those that are wrong, too. Only then is it
 //! looked which they are (`blame`).
 
-use std::time::Instant;
-
-use async_trait::async_trait;
 use engine::Kind;
 use postgres::{StatementError, StatementSession, ident};
 
+use super::commit::{Transaction, begin, roll_back};
 use super::staging::{Staged, column};
 use super::{blame, ground, ledger, strict, table};
 use crate::record::{Counts, Record};
-use crate::target::{Merge, Ready};
+use crate::target::Merge;
 use crate::{Error, Mode};
-
-/// How long to wait before a server that did not answer is asked again.
-const AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Opens the transaction and does all but commit.
 pub(super) async fn merge(staged: &Staged, record: &Record, reload: bool) -> Result<Merge, Error> {
-    let session = staged.target.session(Some(staged.fence.run)).await?;
+    let session = staged.target.books.session(Some(staged.fence.run)).await?;
     match attempt(&session, staged, record, reload).await {
         Ok(Some(counts)) => {
-            let ready = Transaction { session, staged: staged.clone(), record: record.clone(), counts };
-            Ok(Merge::Open(Box::new(ready)))
+            let books = staged.target.books.clone();
+            Ok(Merge::Open(Box::new(Transaction { session, books, record: record.clone(), counts })))
         }
         Ok(None) => {
             roll_back(&session).await;
@@ -70,7 +64,7 @@ async fn attempt(
     record: &Record,
     reload: bool,
 ) -> Result<Option<Counts>, Failed> {
-    begin(session, staged).await?;
+    begin(session, &staged.target.books, &staged.fence).await?;
     if !ledger::begin(session, record, reload).await? {
         return Ok(None);
     }
@@ -96,28 +90,6 @@ async fn attempt(
     session.run(&what, "SET CONSTRAINTS ALL IMMEDIATE").await.map_err(|error| deferred(staged, error))?;
     ledger::end(session, record, counts).await?;
     Ok(Some(counts))
-}
-
-/// Begins the transaction, with the look at the fence.
-pub(super) async fn begin(session: &StatementSession, staged: &Staged) -> Result<(), Error> {
-    let (target, fence) = (&staged.target, &staged.fence);
-    let idle = target.limits.idle.as_millis().max(1);
-    let opened = format!(
-        "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; SET LOCAL idle_in_transaction_session_timeout = {idle}"
-    );
-    session.run("begin the merge", &opened).await.map_err(|error| error.error)?;
-    let locked = ground::lock(session, &fence.job, fence.epoch, fence.run).await;
-    if locked.map_err(|error| target.fence_error(&fence.job, error))? {
-        return Ok(());
-    }
-    let newer = ground::newest(session, &fence.job).await.map_err(|error| error.error)?;
-    Err(fence.superseded(crate::Target::location(target), newer))
-}
-
-pub(super) async fn roll_back(session: &StatementSession) {
-    if let Err(error) = session.run("roll the merge back", "ROLLBACK").await {
-        tracing::debug!(error = %error.error, "the session has ended, and the merge with it");
-    }
 }
 
 /// Rows whose key is null would be new each time.
@@ -257,78 +229,4 @@ fn deferred(staged: &Staged, error: StatementError) -> Failed {
     }
     let what = format!("{} does not take the rows: {}", staged.table.shown, blame::why(&error));
     Failed::Other(Error::rows(what, Vec::new(), false))
-}
-
-/// Everything but the commit.
-#[derive(Debug)]
-struct Transaction {
-    session: StatementSession,
-    staged: Staged,
-    record: Record,
-    counts: Counts,
-}
-
-#[async_trait]
-impl Ready for Transaction {
-    fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    async fn commit(self: Box<Self>) -> Result<(), Error> {
-        let Transaction { session, staged, record, .. } = *self;
-        let limit = staged.target.limits.settle;
-        let said = tokio::time::timeout(limit, session.run("commit the load", "COMMIT")).await;
-        // Whatever is still open on it ends before anybody asks what became of it.
-        drop(session);
-        match said {
-            Ok(Ok(())) => Ok(()),
-            // A refusal: the transaction is over and has changed nothing. A session that ends may have committed before.
-            Ok(Err(error)) if error.state.is_some() && !error.is(&["08", "57", "58", "XX"]) => {
-                Err(Error::Target(blame::told(error)))
-            }
-            Ok(Err(error)) => settle(&staged, &record, error.error).await,
-            Err(_) => {
-                let what = format!("commit the load: no answer within {limit:?}");
-                settle(&staged, &record, engine::Error::new(Kind::Unavailable, what)).await
-            }
-        }
-    }
-
-    async fn roll_back(self: Box<Self>) -> Result<(), Error> {
-        let rolled = self.session.run("roll the load back", "ROLLBACK").await;
-        Ok(rolled.map_err(|error| error.error)?)
-    }
-}
-
-/// Finds out what became of a commit whose answer was lost.
-async fn settle(staged: &Staged, record: &Record, lost: engine::Error) -> Result<(), Error> {
-    tracing::warn!(error = %lost, "the answer to the commit was lost; asking the ledger");
-    let begun = Instant::now();
-    loop {
-        let last = match look_up(staged, record).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => {
-                let what = format!("the load was not committed: {}", lost.what);
-                return Err(engine::Error::new(Kind::Unavailable, what)
-                    .hint("nothing was changed; start again")
-                    .into());
-            }
-            Err(error) => error,
-        };
-        if begun.elapsed() > staged.target.limits.settle {
-            let location = crate::Target::location(&staged.target);
-            return Err(Error::Unsettled { run: record.run, location, source: Box::new(last) });
-        }
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// Whether the run has loaded, known for certain: the fence's lock is had when its transaction has ended.
-async fn look_up(staged: &Staged, record: &Record) -> Result<bool, engine::Error> {
-    let session = staged.target.session(Some(record.run)).await?;
-    session.run("ask the ledger", "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE").await?;
-    ground::wait(&session, &record.job).await?;
-    let loaded = ledger::has_loaded(&session, record).await?;
-    roll_back(&session).await;
-    Ok(loaded)
 }

@@ -109,7 +109,7 @@ pub(super) async fn create(
 #[async_trait]
 impl Staging for Staged {
     async fn writer(&self) -> Result<Box<dyn Writer>, Error> {
-        let session = self.target.session(Some(self.fence.run)).await?;
+        let session = self.target.books.session(Some(self.fence.run)).await?;
         let columns: String = (0..self.table.columns.len()).map(|at| format!(", {}", column(at))).collect();
         let statement = format!("COPY {} ({PLACE}{columns}) FROM STDIN (FORMAT binary)", self.sql);
         let mut copy = session.copy_in("copy rows into staging", &statement).await.map_err(|error| error.error)?;
@@ -123,7 +123,7 @@ impl Staging for Staged {
     }
 
     async fn discard(self: Box<Self>) -> Result<(), Error> {
-        let session = self.target.session(Some(self.fence.run)).await?;
+        let session = self.target.books.session(Some(self.fence.run)).await?;
         let dropped = session.run("drop the staging table", &format!("DROP TABLE IF EXISTS {}", self.sql)).await;
         Ok(dropped.map_err(|error| error.error)?)
     }

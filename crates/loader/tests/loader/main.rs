@@ -11,6 +11,7 @@
 
 extern crate longshore_loader as loader;
 
+mod command;
 mod fence;
 mod kit;
 mod modes;

@@ -1,0 +1,144 @@
+//! A load by a program of the user's own: its options, and what is said of it.
+//!
+//! Owns which options it shares with loads into a table; all others are refused by name, so that nobody believes in what nobody does. Promises that the
+//! program sees the directory that was listed, whatever a link in its name says later; and that an error after the program was at work says that its work
+//! stays. How it is run is in `loader`.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use jobkit::{Exit, Failure, Kit, Secret};
+use lease::Job;
+use loader::{Done, DropInput, Error, Permit, Plan, Program, Step, Steps, Terms, load_by, open_ledger};
+use sha2::{Digest, Sha256};
+
+use crate::args::{LoadArgs, Wanted, Way, usage};
+use crate::{failed, limits, listed};
+
+/// What the options mean together.
+///
+/// # Errors
+/// [`Exit::Usage`] for options that are of no use here; [`Exit::Config`] for a program that cannot be started, or a file that cannot be made.
+pub(crate) fn wanted(args: &LoadArgs) -> Result<Wanted, Failure> {
+    let (Some(job), Some(drop)) = (&args.job, &args.drop) else {
+        return Err(usage("a load needs --job and --drop"));
+    };
+    if let Some(option) = unfit(args) {
+        return Err(usage(format!(
+            "{option} is for loads into a table: what a program after -- does is its own business"
+        )));
+    }
+    let Some((name, rest)) = args.program.split_first() else { return Err(usage("there is no program after --")) };
+    let mut program = Program::find(name, rest.iter().cloned(), std::env::vars_os()).map_err(failed::of_load)?;
+    if let Some(path) = &args.output_file {
+        program = program.keep(path.clone()).map_err(failed::of_load)?;
+    }
+    let options = options(args);
+    Ok(Wanted { job: Job::parse(job)?, drop: drop.clone(), way: Way::Program(program), options })
+}
+
+/// `--history` starts nothing.
+pub(crate) fn refuse_beside_history(args: &LoadArgs) -> Result<(), Failure> {
+    match args.program.is_empty() {
+        true => Ok(()),
+        false => Err(usage("--history loads nothing: leave the program out")),
+    }
+}
+
+/// The first option that was given and has no meaning for a program.
+fn unfit(args: &LoadArgs) -> Option<&'static str> {
+    let given = [
+        (args.table.is_some(), "--table"),
+        (args.mode.is_some(), "--mode"),
+        (!args.key.is_empty(), "--key"),
+        (args.format.is_some(), "--format"),
+        (args.delimiter.is_some(), "--delimiter"),
+        (!args.null.is_empty(), "--null"),
+        (args.encoding.is_some(), "--encoding"),
+        (!args.columns.is_empty(), "--columns"),
+        (args.contract.is_some(), "--contract"),
+        (args.ignore_extra, "--ignore-extra"),
+        (args.max_rejects > 0, "--max-rejects"),
+        (args.rejects.is_some(), "--rejects"),
+        (args.workers.is_some(), "--workers"),
+        (args.dry_run, "--dry-run"),
+        (args.allow_empty, "--allow-empty"),
+    ];
+    given.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
+}
+
+/// A hash of the program and its arguments. These may hold secrets, so nothing else of them is kept.
+fn options(args: &LoadArgs) -> String {
+    let mut hash = Sha256::new();
+    for word in &args.program {
+        let bytes = word.as_encoded_bytes();
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Has the program load the drop.
+pub(crate) async fn load(
+    args: &LoadArgs,
+    kit: &Kit,
+    folder: &Path,
+    program: &Program,
+    plan: &Plan,
+    permit: &dyn Permit,
+) -> Result<(Done, String), Failure> {
+    let password = args.target_password.as_ref().map(Secret::expose);
+    let ledger = open_ledger(args.target.expose(), password, limits(args)).map_err(failed::of_load)?;
+    let real = resolved(folder)?;
+    let frozen = listed(args, kit, &real).await?;
+    let mut input = DropInput::new(frozen, folder.display().to_string(), Terms::default());
+    let stages = Stages { kit, program: program.name() };
+    let done = load_by(program, &*ledger, (&mut input, real.as_path()), plan, permit, &stages).await;
+    Ok((done.map_err(|error| of_load(error, program))?, ledger.location()))
+}
+
+/// The directory that a name stands for now, as an absolute path.
+fn resolved(folder: &Path) -> Result<PathBuf, Failure> {
+    let shown = folder.display();
+    let exit = |error: &std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Exit::NoInput,
+        std::io::ErrorKind::PermissionDenied => Exit::Refused,
+        _ => Exit::Unavailable,
+    };
+    folder.canonicalize().map_err(|error| {
+        let exit = exit(&error);
+        Failure::new(exit, format!("could not find the drop's directory {shown}")).because(error)
+    })
+}
+
+/// A failure. What a load into a table has taken back, a program may have left.
+fn of_load(error: Error, program: &Program) -> Failure {
+    let is_interrupted = matches!(error, Error::Lease(_) | Error::Superseded(_) | Error::Stopped);
+    let failure = failed::of_load(error);
+    match is_interrupted {
+        true => failure.hint(format!(
+            "the drop is not noted as loaded; what {} has done stays unless it took that back itself; see `longshore load --history`, then start again",
+            program.name()
+        )),
+        false => failure,
+    }
+}
+
+/// Shows how far the load is.
+struct Stages<'a> {
+    kit: &'a Kit,
+    program: &'a str,
+}
+
+#[async_trait]
+impl Steps for Stages<'_> {
+    async fn at(&self, step: Step) {
+        match step {
+            Step::Minted => self.kit.progress.stage("hash the drop"),
+            Step::Hashed => self.kit.progress.stage(format!("run {}", self.program)),
+            Step::Staged => self.kit.progress.stage("look at the drop again"),
+            Step::Merged => self.kit.progress.stage("commit"),
+            Step::Committed => {}
+        }
+    }
+}
