@@ -15,7 +15,7 @@ use crate::secret::Secret;
 /// Where a lease is kept, and who asks for it.
 #[derive(Debug, Clone, Args)]
 pub struct LeaseArgs {
-    /// Where the lease is kept: file:///DIRECTORY, redis://HOST, postgresql://USER@HOST/DATABASE, s3://BUCKET/PREFIX
+    /// Where the lease is kept: file:///DIRECTORY, redis://HOST, postgresql://USER@HOST/DATABASE, s3://BUCKET/PREFIX [default: of a load, a directory of this machine; of a restore, none]
     #[arg(long, value_name = "URL", help_heading = "Lease")]
     pub lease: Option<Secret>,
     /// Password for it; better given in LONGSHORE_LEASE_PASSWORD_FILE than on the command line
@@ -30,22 +30,30 @@ pub struct LeaseArgs {
 }
 
 impl LeaseArgs {
-    /// Acquires the lease of a job at `--lease`, else at `otherwise`.
+    /// Acquires the lease of a job at `--lease`, else at what `otherwise` says.
     ///
     /// # Errors
     /// [`Exit::Busy`](crate::Exit::Busy) with who holds it; [`Exit::Unavailable`](crate::Exit::Unavailable) without its server; what else
     /// [`lease::open`] and [`lease::Lease::acquire`] say.
-    pub async fn acquire(&self, otherwise: Option<&str>, job: Job, run: RunId) -> Result<Option<Held>, Failure> {
-        let Some(url) = self.lease.as_ref().map(Secret::expose).or(otherwise) else { return Ok(None) };
+    pub async fn acquire(
+        &self,
+        otherwise: impl FnOnce() -> Result<String, Failure>,
+        job: Job,
+        run: RunId,
+    ) -> Result<Held, Failure> {
         let access = Access { password: self.lease_password.as_ref().map(Secret::expose), s3: None };
-        let lease = lease::open(url, access, Terms::new(self.lease_ttl)?).await?;
+        let terms = Terms::new(self.lease_ttl)?;
+        let lease = match &self.lease {
+            Some(url) => lease::open(url.expose(), access, terms).await?,
+            None => lease::open(&otherwise()?, access, terms).await?,
+        };
         for note in lease.examine().await? {
             tracing::warn!(lease = lease.location(), "{note}");
         }
-        let claim = Claim::new(job, run);
+        let claim = Claim::new(job.clone(), run);
         let claim = self.holder.as_deref().map_or(claim.clone(), |name| claim.clone().named(name));
         let held = lease.acquire(&claim).await?;
-        tracing::info!(%run, epoch = %held.epoch(), "acquired the lease");
-        Ok(Some(held))
+        tracing::info!(%job, %run, epoch = %held.epoch(), "acquired the lease");
+        Ok(held)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use drops::{Column, Contract, Csv, Format};
-use jobkit::{Exit, Failure, OrFail, Secret, limits};
+use jobkit::{Exit, Failure, LeaseArgs, OrFail, Secret, limits};
 use lease::Job;
 use loader::{Mode, Program, TableName};
 use serde::Serialize;
@@ -108,18 +108,9 @@ pub struct LoadArgs {
     /// How long to wait for locks that others hold
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = limits::duration)]
     pub lock_timeout: Duration,
-    /// Where the lease is kept: file:///DIRECTORY, redis://HOST, postgresql://USER@HOST/DATABASE, s3://BUCKET/PREFIX [default: a directory of this machine's]
-    #[arg(long, value_name = "URL", help_heading = "Lease")]
-    pub lease: Option<Secret>,
-    /// Password for it; better given in LONGSHORE_LEASE_PASSWORD_FILE than on the command line
-    #[arg(long, value_name = "PASSWORD", help_heading = "Lease")]
-    pub lease_password: Option<Secret>,
-    /// How long a run that died keeps others away
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = limits::duration, help_heading = "Lease")]
-    pub lease_ttl: Duration,
-    /// Who this is, for those who are refused meanwhile
-    #[arg(long, value_name = "TEXT", help_heading = "Lease")]
-    pub holder: Option<String>,
+    /// The lease; where none is named, in a directory of this machine's
+    #[command(flatten)]
+    pub lease: LeaseArgs,
     /// The container image that this runs in, for the ledger
     #[arg(long, value_name = "TEXT")]
     pub image: Option<String>,

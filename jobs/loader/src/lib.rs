@@ -17,7 +17,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use drops::{Complete, Frozen, Source, freeze};
 use jobkit::{Exit, Failure, Kit, OrFail, Secret, Shutdown};
-use lease::{Access, Claim, Held, Lease, RunId, Watch};
+use lease::{RunId, Watch};
 use loader::{Done, DropInput, Error, Limits, Permit, Plan, Step, Steps, TableName, Terms};
 
 pub use args::{How, LoadArgs, Written};
@@ -38,8 +38,7 @@ pub async fn run(args: LoadArgs, kit: Kit) -> Result<(), Failure> {
     kit.subject.job(&wanted.job);
     let run = RunId::generate();
     kit.progress.stage("acquire the lease");
-    let held = acquire(&args, &wanted, run).await?;
-    tracing::info!(job = %wanted.job, %run, epoch = %held.epoch(), "acquired the lease");
+    let held = args.lease.acquire(own_directory, wanted.job.clone(), run).await?;
     let done = Box::pin(load(&args, &kit, wanted, run, held.watch())).await;
     if let Err(error) = held.release().await {
         // What is loaded is loaded: others wait a little longer.
@@ -55,21 +54,6 @@ async fn history(args: &LoadArgs, kit: &Kit) -> Result<(), Failure> {
     let password = args.target_password.as_ref().map(Secret::expose);
     let records = loader::history(args.target.expose(), password, job.as_ref(), args.most).await;
     kit.printer.print(&records.map_err(failed::of_load)?, |records| report::history(records))
-}
-
-async fn acquire(args: &LoadArgs, wanted: &Wanted, run: RunId) -> Result<Held, Failure> {
-    let terms = lease::Terms::new(args.lease_ttl)?;
-    let access = Access { password: args.lease_password.as_ref().map(Secret::expose), s3: None };
-    let lease: Lease = match &args.lease {
-        Some(url) => lease::open(url.expose(), access, terms).await?,
-        None => lease::open(&own_directory()?, access, terms).await?,
-    };
-    for note in lease.examine().await? {
-        tracing::warn!(lease = lease.location(), "{note}");
-    }
-    let claim = Claim::new(wanted.job.clone(), run);
-    let claim = args.holder.as_deref().map_or(claim.clone(), |name| claim.clone().named(name));
-    Ok(lease.acquire(&claim).await?)
 }
 
 /// Where leases are without any other word: a directory of this user's on this machine.

@@ -18,15 +18,17 @@ impl Alone {
     /// # Errors
     /// [`Exit::Usage`] when one of `--lease` and `--job` is missing; what acquiring says.
     pub(crate) async fn acquire(args: &LeaseArgs, job: Option<&str>) -> Result<Self, Failure> {
-        let job = match (&args.lease, job) {
-            (None, None) => return Ok(Self(None)),
-            (Some(_), Some(job)) => Job::parse(job)?,
-            _ => {
-                let what = "--lease and --job belong together: where the lease is kept, and what only one run does";
-                return Err(Failure::new(Exit::Usage, what).hint("give the same job to all that must not run at once"));
-            }
+        let apart = || {
+            let what = "--lease and --job belong together: where the lease is kept, and what only one run does";
+            Failure::new(Exit::Usage, what).hint("give the same job to all that must not run at once")
         };
-        Ok(Self(args.acquire(None, job, RunId::generate()).await?))
+        match (&args.lease, job) {
+            (None, None) => Ok(Self(None)),
+            (_, None) | (None, _) => Err(apart()),
+            (Some(_), Some(job)) => {
+                Ok(Self(Some(args.acquire(|| Err(apart()), Job::parse(job)?, RunId::generate()).await?)))
+            }
+        }
     }
 
     /// Fails when the lease is lost.
