@@ -144,6 +144,9 @@ async fn what_makes_no_sense_with_a_program_is_refused_by_name_and_asks_nobody()
     assert_failed(by("/nowhere/load", out).run().await, 78, "/nowhere/load cannot be started");
     assert_failed(by(drop.join("image.bin").to_str().unwrap(), out).run().await, 78, "executable");
     assert_failed(by("true", "/nowhere/out").run().await, 78, "/nowhere/out");
+    let inside = drop.join("out");
+    assert_failed(by("true", inside.to_str().unwrap()).run().await, 64, "--output-file lies in the drop");
+    assert!(!inside.exists());
     let no_program = Job::new(["load", "--job", "j", "--table", "t", "--output-file", out]);
     let no_program = no_program.env("LONGSHORE_TARGET", quay.db.url()).env("LONGSHORE_DROP", drop.to_str().unwrap());
     assert_failed(no_program.run().await, 64, "--output-file");

@@ -125,9 +125,11 @@ pub enum Error {
 fn program_hint(status: Ended) -> &'static str {
     match status {
         Ended::Code(65) => {
-            "by this code the program says that the drop is bad: read what it wrote, and mend the drop; nothing is noted as loaded"
+            "by this code the program says that the drop is bad: read what it wrote, and mend the drop; nothing is noted as loaded, and what it has done itself stays unless it took that back"
         }
-        Ended::Code(75) => "by this code the program asks to be started again later; nothing is noted as loaded",
+        Ended::Code(75) => {
+            "by this code the program asks to be started again later; nothing is noted as loaded, and what it has done itself stays unless it took that back"
+        }
         _ => {
             "read what it wrote; nothing is noted as loaded, and what it has done itself stays unless it took that back"
         }

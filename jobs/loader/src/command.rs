@@ -5,6 +5,7 @@
 //! stays. How it is run is in `loader`.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use jobkit::{Exit, Failure, Kit, Secret};
@@ -90,11 +91,13 @@ pub(crate) async fn load(
     let password = args.target_password.as_ref().map(Secret::expose);
     let ledger = open_ledger(args.target.expose(), password, limits(args)).map_err(failed::of_load)?;
     let real = resolved(folder)?;
+    refuse_inside(&real, args.output_file.as_deref())?;
     let frozen = listed(args, kit, &real).await?;
     let mut input = DropInput::new(frozen, folder.display().to_string(), Terms::default());
-    let stages = Stages { kit, program: program.name() };
+    let stages = Stages { kit, program: program.name(), begun: AtomicBool::new(false) };
     let done = load_by(program, &*ledger, (&mut input, real.as_path()), plan, permit, &stages).await;
-    Ok((done.map_err(|error| of_load(error, program))?, ledger.location()))
+    let begun = stages.begun.load(Ordering::Relaxed);
+    Ok((done.map_err(|error| of_load(error, program, begun))?, ledger.location()))
 }
 
 /// The directory that a name stands for now, as an absolute path.
@@ -111,23 +114,44 @@ fn resolved(folder: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// A failure. What a load into a table has taken back, a program may have left.
-fn of_load(error: Error, program: &Program) -> Failure {
-    let is_interrupted = matches!(error, Error::Lease(_) | Error::Superseded(_) | Error::Stopped);
-    let failure = failed::of_load(error);
-    match is_interrupted {
-        true => failure.hint(format!(
-            "the drop is not noted as loaded; what {} has done stays unless it took that back itself; see `longshore load --history`, then start again",
-            program.name()
-        )),
-        false => failure,
+/// A file that comes into the drop while it is loaded would change the drop.
+fn refuse_inside(drop: &Path, file: Option<&Path>) -> Result<(), Failure> {
+    let folder = file.map(|file| match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    });
+    // One that is not there is told of when the file is made.
+    match folder.and_then(|folder| folder.canonicalize().ok()) {
+        Some(folder) if folder.starts_with(drop) => {
+            Err(usage("--output-file lies in the drop, and would be a change of it: keep it elsewhere"))
+        }
+        _ => Ok(()),
     }
+}
+
+/// A failure. What a load into a table has taken back, a program that was `begun` may have left, and an error that speaks of a table's load is given
+/// other advice.
+fn of_load(error: Error, program: &Program, begun: bool) -> Failure {
+    if !begun || matches!(error, Error::Program { .. } | Error::Unstartable { .. }) {
+        return failed::of_load(error);
+    }
+    let noted = if error.is_settled() {
+        "the drop is not noted as loaded"
+    } else {
+        "it is not known whether the drop is noted as loaded"
+    };
+    let name = program.name();
+    failed::of_load(error).hint(format!(
+        "{noted}; what {name} has done stays unless it took that back itself, and where the drop is not noted, the next run starts it again; look at `longshore load --history` first"
+    ))
 }
 
 /// Shows how far the load is.
 struct Stages<'a> {
     kit: &'a Kit,
     program: &'a str,
+    /// Whether the program may be at work, or was.
+    begun: AtomicBool,
 }
 
 #[async_trait]
@@ -135,7 +159,10 @@ impl Steps for Stages<'_> {
     async fn at(&self, step: Step) {
         match step {
             Step::Minted => self.kit.progress.stage("hash the drop"),
-            Step::Hashed => self.kit.progress.stage(format!("run {}", self.program)),
+            Step::Hashed => {
+                self.begun.store(true, Ordering::Relaxed);
+                self.kit.progress.stage(format!("run {}", self.program));
+            }
             Step::Staged => self.kit.progress.stage("look at the drop again"),
             Step::Merged => self.kit.progress.stage("commit"),
             Step::Committed => {}

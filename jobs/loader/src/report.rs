@@ -83,7 +83,7 @@ pub(crate) fn history(records: &[Record]) -> String {
             record.status.as_str().to_owned(),
             record.table.clone(),
             record.mode.clone(),
-            count(record.counts.read),
+            if record.is_by_program() { "-".to_owned() } else { count(record.counts.read) },
             short(record).to_owned(),
             record.run.to_string(),
             record.error.as_ref().map(first_line).unwrap_or_default(),

@@ -19,7 +19,7 @@ impl Alone {
     /// [`Exit::Usage`] when one of `--lease` and `--job` is missing; what acquiring says.
     pub(crate) async fn acquire(args: &LeaseArgs, job: Option<&str>) -> Result<Self, Failure> {
         let apart = || {
-            let what = "--lease and --job belong together: where the lease is kept, and what only one run does";
+            let what = "--lease and --job belong together (also as LONGSHORE_LEASE and LONGSHORE_JOB): where the lease is kept, and what only one run does";
             Failure::new(Exit::Usage, what).hint("give the same job to all that must not run at once")
         };
         match (&args.lease, job) {

@@ -16,6 +16,8 @@ use crate::run::Permit;
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a process may take to be gone after SIGKILL. One that waits for a dead disk takes longer, and cannot be waited for.
 const DEATH: Duration = Duration::from_secs(2);
+/// How long the last of its output may take to be shown and kept. After a signal it is as little as a death.
+const OUTPUT: Duration = Duration::from_secs(10);
 
 /// Runs it to its end, which is 0 or an error.
 pub(super) async fn run(program: &Program, told: &Told<'_>, permit: &dyn Permit) -> Result<(), Error> {
@@ -33,7 +35,8 @@ pub(super) async fn run(program: &Program, told: &Told<'_>, permit: &dyn Permit)
         Ok(Ok(status)) => Err(Error::Program { program: program.name().to_owned(), status, kept: program.kept() }),
         Ok(Err(error)) => Err(engine::Error::new(engine::Kind::Internal, error.to_string()).into()),
     };
-    if !child.handed_over().await {
+    let patience = if matches!(ended, Err(Error::Stopped)) { DEATH } else { OUTPUT };
+    if !tokio::time::timeout(patience, child.handed_over()).await.unwrap_or(false) {
         tracing::warn!(
             program = program.name(),
             "some of what the program wrote was given up: a process that it left holds its output open, or nobody takes what is shown"
@@ -48,7 +51,7 @@ async fn end(child: &mut Child, program: &Program, permit: &dyn Permit, error: E
         kill(child, program).await;
         return error;
     }
-    tracing::info!(program = program.name(), seconds = GRACE.as_secs(), "asked the program to end");
+    // Nothing is logged before it is asked: where nobody takes what is shown, that would hold up the end.
     let lost = tokio::select! {
         biased;
         lost = permit.lost() => Some(lost),

@@ -78,7 +78,7 @@ impl Program {
     pub(super) fn kept(&self) -> String {
         match &self.keep {
             Some(path) => format!("what it wrote is in {}", path.display()),
-            None => "what it wrote is in this run's log alone (--output-file keeps it)".to_owned(),
+            None => "what it wrote was not kept (--output-file does that), and is in this run's log at most".to_owned(),
         }
     }
 

@@ -90,6 +90,8 @@ impl Load<'_> {
         }
         record.drop = Some(input.identity().await?);
         record.files = input.records();
+        // Hashing takes long. Whoever has noted the drop meanwhile has minted a number, too.
+        self.ledger.check(&fence).await?;
         self.steps.at(Step::Hashed).await;
         Ok(Begun::Wanted(fence))
     }

@@ -318,6 +318,23 @@ async fn a_run_that_was_overtaken_while_its_program_ran_counts_nothing() {
     assert_eq!(yard.noted().await.0, "0");
 }
 
+#[tokio::test]
+async fn a_run_that_was_overtaken_while_it_hashed_starts_no_program() {
+    let yard = Arc::new(Yard::new().await);
+    let (tell, mut stands) = mpsc::unbounded_channel();
+    let other = Arc::clone(&yard);
+    let task = tokio::spawn(async move {
+        other.load_as(&other.program("echo run >> $SCRATCH/runs"), &plan("job"), &always(), &Gates(tell)).await
+    });
+    let (there, go) = stands.recv().await.expect("the load ended before it had a number");
+    assert_eq!(there, Step::Minted);
+    yard.ledger().mint(&Job::parse("job").unwrap(), RunId::generate()).await.unwrap();
+    go.send(()).unwrap();
+    let error = task.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Superseded(_)), "{error}");
+    assert_eq!((yard.text("runs").as_str(), yard.noted().await.0.as_str()), ("", "0"));
+}
+
 /// What the guide says of it: at least once.
 #[tokio::test]
 async fn a_run_that_dies_before_it_is_noted_starts_its_program_again() {
