@@ -25,8 +25,9 @@ deploy *args:
     deployments/deploy.sh dev {{args}}
 
 # a drop of files into a deployment's table, once: just load dev DROP
+[positional-arguments]
 load *args:
-    deployments/load.sh {{args}}
+    @deployments/load.sh "$@"
 
 # newest backup of a source into the development database: --access-key=… --secret-key=… (in a variable, so that no command line of ours has them)
 import-backup *$IMPORT_BACKUP_OPTIONS:

@@ -37,10 +37,10 @@ secret() {
     # Somebody else's: the store's keys, and what databases know already.
     *) missing+=("$name") && return ;;
     esac
-    # A server that has data has a password already, and a new one would not open it.
+    # A server that has data has a password already, and a new one would not open it. Redis is told its password at each start.
     volume=${project}_${name%%-*}
     [[ $name != s3-* ]] || volume=${project}_minio
-    if docker volume inspect "$volume" >/dev/null 2>&1; then
+    if [ "$name" != redis-password ] && docker volume inspect "$volume" >/dev/null 2>&1; then
         die 77 "$file is missing, but volume $volume has data made with it: bring the file back from where you keep it"
     fi
     (umask 077 && mkdir -p "$(dirname "$file")" && od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$file.part")

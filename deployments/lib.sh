@@ -86,6 +86,27 @@ choose_sources() {
     done
 }
 
+# alone_with ENGINE: until this script ends nobody else loads into a database of the engine here, or restores it. A load that commits into a database which is
+# being replaced would be gone with it, and called loaded.
+alone_with() {
+    local lock other
+    mkdir -p "$folder/.locks"
+    exec {lock}>"$folder/.locks/data-$1"
+    if command -v flock >/dev/null && ! flock --nonblock "$lock"; then
+        say "$environment/$1: a load or a restore is at work; nothing was begun"
+        exit 75
+    fi
+    # Whoever was started in another way, or is left of a script that is gone.
+    for other in "load-$1" "restore-$1" import; do
+        case $(docker container inspect --format '{{.State.Status}}' "$project-$other" 2>/dev/null || true) in
+        running | paused | restarting)
+            say "$environment/$1: a load or a restore is at work (container $project-$other), and one would undo what the other does; nothing was begun"
+            exit 75
+            ;;
+        esac
+    done
+}
+
 # job SERVICE [ARGUMENT …]: runs one job and ends with its exit code. One that is at work already is left alone, and 75 says so,
 # also when whoever started it is gone: its container has a name that nothing else can have.
 job() {

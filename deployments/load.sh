@@ -66,19 +66,15 @@ told() { [ -n "$(setting "$1")" ] || [[ " ${options[*]} " = *" $2"[\ =]* ]]; }
 
 need_settings
 if [ $history = yes ]; then
-    compose run --rm --no-deps --no-TTY load-postgres load --history "${options[@]}"
+    # It asks the database alone: the folder of drops need not be there.
+    DROPS=$folder compose run --rm --no-deps --no-TTY load-postgres load --history "${options[@]}"
     exit
 fi
 find_drop
 told POSTGRES_LOAD_JOB --job || die 78 "POSTGRES_LOAD_JOB in $folder/.env does not name the job whose drop this is; or say -- --job NAME"
 told POSTGRES_LOAD_TABLE --table || die 78 "POSTGRES_LOAD_TABLE in $folder/.env does not name the table; or say -- --table SCHEMA.TABLE"
 [[ $(setting LEASE) != file:* ]] || die 78 "LEASE in $folder/.env is a file, which would be each container's own; name a server"
-case $(docker container inspect --format '{{.State.Status}}' "$project-restore-postgres" 2>/dev/null || true) in
-running | paused | restarting)
-    say "a restore into $environment/postgres is at work (container $project-restore-postgres), and what is loaded now would be gone with the database that it replaces; nothing was loaded"
-    exit 75
-    ;;
-esac
+alone_with postgres
 
 # Whoever is refused meanwhile is told who is at work.
 job_environment=(--env "LONGSHORE_HOLDER=$(id -un 2>/dev/null || id -u)@${HOSTNAME:-$environment}")

@@ -86,6 +86,7 @@ done
 if [ -z "$target" ] && [ -t 0 ]; then read -rp "type $typed to go on: " target; fi
 [ "$target" = "$typed" ] || die 77 "the target is $typed, and '$target' was typed; nothing was changed"
 
+for source in "${sources[@]}"; do alone_with "$source"; done
 for source in "${sources[@]}"; do
     before_swap "$source"
     job "restore-$source" restore --from "$source@${ids[$source]}" "${scripts[@]/#/--before-swap=}" "${options[@]}" || {

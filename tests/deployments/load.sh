@@ -120,7 +120,7 @@ load_alone() {
     docker run --detach --rm --label "longshore-test=$$" --name "$project-restore-postgres" --entrypoint sleep "$jobs-longshore" 600 >/dev/null
     drop thursday 50
     expect 75 script load staging thursday
-    said "a restore into staging/postgres is at work"
+    said "(container $project-restore-postgres)"
     docker kill "$project-restore-postgres" >/dev/null
     until_true 30 "the restore's end" sh -c "! docker inspect $project-restore-postgres"
     rows_are $((monday + 100)) "while a restore was at work"

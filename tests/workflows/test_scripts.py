@@ -138,6 +138,11 @@ class Restore(unittest.TestCase):
         ran = self.restore("--target", "staging/postgres", prints="something else\n")
         self.assertEqual((ran.code, ran.runs), (70, ["production show postgres"]))
 
+    def test_nothing_is_restored_beside_a_load(self):
+        ran = self.restore("--target", "staging/postgres", at_work="longshore-staging-load-postgres")
+        self.assertEqual((ran.code, ran.runs), (75, ["production show postgres"]))
+        self.assertIn("nothing was begun", ran.said)
+
     def test_nothing_is_restored_before_the_target_is_typed(self):
         for target in ((), ("--target", "staging/mongo")):
             ran = self.restore(*target)
@@ -238,10 +243,11 @@ class Load(unittest.TestCase):
             self.assertEqual("another loader is at work; nothing was loaded" in ran.said, code == 75)
 
     def test_nothing_is_loaded_beside_another_loader_or_a_restore(self):
-        for container, words in (("load-postgres", "another run is at work"), ("restore-postgres", "a restore into staging/postgres is at work")):
+        for container in ("load-postgres", "restore-postgres", "import"):
             ran = self.load("monday", at_work=f"longshore-staging-{container}")
             self.assertEqual((ran.code, ran.runs), (75, []))
-            self.assertIn(words, ran.said)
+            self.assertIn(f"(container longshore-staging-{container})", ran.said)
+            self.assertIn("nothing was begun", ran.said)
 
     def test_the_history_is_shown_also_while_a_load_is_at_work(self):
         shown = "compose run --rm --no-deps --no-TTY load-postgres load --history"
