@@ -3,7 +3,7 @@
 # 127.0.0.1 only. What is in it is made by an example of the driver's crate. Needs: $work, $mongo_data, say, die, free_port,
 # random_word.
 
-mongo_settings="wiredTigerCacheSizeGB=4 oplogSize=1024 minSnapshotHistoryWindowInSeconds=300"
+mongo_settings="wiredTigerCacheSizeGB=4 oplogSize=1024"
 mongod=
 mongo_data=
 mongo_pid=
@@ -15,7 +15,8 @@ find_mongo() {
 
 # The port and the key are kept with the data: the set knows its member by its port.
 start_mongo() {
-    local data=$work/mongo new=
+    local data=$work/mongo new='' setting options=()
+    for setting in $mongo_settings; do options+=("--${setting%%=*}" "${setting#*=}"); done
     export BENCH_MONGO_PORT BENCH_MONGO_PASSWORD BENCH_MONGO_DATA=$mongo_data
     if [ ! -f "$data/begun" ]; then
         new=yes
@@ -30,8 +31,7 @@ start_mongo() {
     BENCH_MONGO_PORT=$(cat "$data/port")
     BENCH_MONGO_PASSWORD=$(cat "$data/password")
     "$mongod" --dbpath "$data/db" --port "$BENCH_MONGO_PORT" --bind_ip 127.0.0.1 --replSet bench --keyFile "$data/key" \
-        --wiredTigerCacheSizeGB 4 --oplogSize 1024 --setParameter minSnapshotHistoryWindowInSeconds=300 \
-        --setParameter diagnosticDataCollectionEnabled=false --nounixsocket >"$work/run/mongod.log" 2>&1 &
+        "${options[@]}" --setParameter diagnosticDataCollectionEnabled=false --nounixsocket >"$work/run/mongod.log" 2>&1 &
     mongo_pid=$!
     if [ -n "$new" ]; then
         "$mongo_data" begin || die "the server does not become a replica set, see $work/run/mongod.log"
