@@ -160,7 +160,7 @@ def opening(report):
         "",
         "Written by `scripts/bench postgres`, which anybody can run; only the section *Where the time goes* is written by hand. "
         "Compare numbers within this page only: another machine has others. Verifying, copying, pruning and what encryption costs are in "
-        "[benchmarks-repository.md](benchmarks-repository.md), MariaDB in [benchmarks-mysql.md](benchmarks-mysql.md).",
+        "[benchmarks-repository.md](benchmarks-repository.md), MariaDB in [benchmarks-mysql.md](benchmarks-mysql.md), MongoDB in [benchmarks-mongo.md](benchmarks-mongo.md).",
         "",
         f"- {machine['date']}; {machine['cores']} cores ({machine['processor']}, {'with' if machine['sha_ni'] else 'without'} "
         f"SHA instructions), {machine['memory_gib']} GiB; server, client and store on the same machine, over loopback TCP, "
