@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use testkit::programs::{STUBBORN, gone};
 use testkit::proxy::Tcp;
 use testkit::servers::{TestDatabase, postgres, redis};
 use testkit::{Job, Signal};
@@ -52,17 +53,6 @@ impl Quay {
         self.db.value("select count(*) from longshore.load_ledger where status = 'loaded'").await
     }
 }
-
-/// A process that is not there, or is only waiting for somebody to reap it.
-fn gone(pid: &str) -> bool {
-    match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
-        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])),
-        Err(_) => true,
-    }
-}
-
-/// Ignores SIGTERM, and so does its child.
-const STUBBORN: &str = "trap '' TERM; sleep 1000 & echo $! > $SCRATCH/child; echo $$ > $SCRATCH/leader; wait; wait";
 
 async fn both_pids(quay: &Quay) -> [String; 2] {
     until("the program to be at work", async || quay.text("leader").ends_with('\n')).await;

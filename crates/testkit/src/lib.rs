@@ -23,6 +23,7 @@ pub mod faulty;
 pub mod job;
 pub mod mongo;
 pub mod mysql;
+pub mod programs;
 pub mod proxy;
 pub mod recorder;
 pub mod servers;

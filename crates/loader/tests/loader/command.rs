@@ -14,6 +14,7 @@ use lease::{Epoch, Job, Lost, RunId};
 use loader::{
     Done, DropInput, Ended, Error, Ledger, Permit, Plan, PostgresLedger, Program, Step, Steps, Straight, Terms, load_by,
 };
+use testkit::programs::{STUBBORN, gone};
 use testkit::servers::{TestDatabase, postgres};
 use tokio::sync::{mpsc, watch};
 
@@ -152,17 +153,6 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
-
-/// A process that is not there, or is only waiting for somebody to reap it.
-fn gone(pid: &str) -> bool {
-    match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
-        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])),
-        Err(_) => true,
-    }
-}
-
-/// Ignores SIGTERM, and so does its child.
-const STUBBORN: &str = "trap '' TERM; sleep 1000 & echo $! > $SCRATCH/child; echo $$ > $SCRATCH/leader; wait; wait";
 
 async fn both_pids(yard: &Yard) -> [String; 2] {
     until("the program to be at work", || yard.text("leader").ends_with('\n')).await;
