@@ -6,12 +6,11 @@ that a failure of ours ends the run. Judges nothing: bench_report.py does.
 
 import os
 import subprocess
-from datetime import datetime, timezone
 
 import bench_shapes
-from bench_jobs import Jobs, run
-from bench_outcome import say, size_of
-from bench_run import NUMBER, processors, version
+from bench_jobs import Jobs, described, rounds, run
+from bench_outcome import size_of
+from bench_run import NUMBER, version
 
 # Ranges of the floor: small enough to end together on four connections, large enough to cost no round trips.
 FLOOR_PAGES = 2048
@@ -181,36 +180,21 @@ def changes(bench):
 def machine(bench):
     minio = os.environ.get("BENCH_S3_BINARY")
     disk = bench.sql("bench", "SELECT pg_size_pretty(pg_database_size('bench'))")
-    return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        **processors(),
-        "database": disk,
-        "server": bench.sql("postgres", "SHOW server_version").split(" ")[0],
-        "settings": bench.args.settings,
-        "scale": bench.args.scale,
-        "rounds": bench.args.rounds,
-        "restore_rounds": bench.args.restore_rounds,
-        "versions": {
-            "longshore": version(NUMBER, bench.binary, "--version"),
-            "pg_dump": version(NUMBER, "pg_dump", "--version"),
-            "zstd": version(NUMBER, "zstd", "--version"),
-            "restic": version(NUMBER, "restic", "version"),
-            "pgcopydb": version(NUMBER, "pgcopydb", "--version"),
-            "minio": version(r"(RELEASE\S+)", minio, "--version") or ("built from source" if minio else None),
-        },
+    tools = {
+        "pg_dump": version(NUMBER, "pg_dump", "--version"),
+        "zstd": version(NUMBER, "zstd", "--version"),
+        "restic": version(NUMBER, "restic", "version"),
+        "pgcopydb": version(NUMBER, "pgcopydb", "--version"),
+        "minio": version(r"(RELEASE\S+)", minio, "--version") or ("built from source" if minio else None),
     }
+    return described(bench, tools, database=disk, server=bench.sql("postgres", "SHOW server_version").split(" ")[0])
 
 
 def measure(bench):
     # Once through everything unmeasured, so that the first round finds the cache as the others do.
     floor(bench)
     del bench.seen["floor"]
-    for number in range(bench.args.rounds):
-        say(f"backups, round {number + 1} of {bench.args.rounds}")
-        backup_round(bench, number == 0)
-    for number in range(bench.args.restore_rounds):
-        say(f"restores, round {number + 1} of {bench.args.restore_rounds}")
-        restore_round(bench, number == 0)
+    rounds(bench, backup_round, restore_round)
     changes(bench)
     bench_shapes.measure(bench)
 

@@ -1,16 +1,17 @@
-"""What every measurement of databases shares: our own jobs as timed commands, and the command line of a measurement.
+"""What every measurement of databases shares: our own jobs as timed commands, the rounds, and the command line of a measurement.
 
-Owns how ours is run. Promises that what ours says of itself (rows, bytes, stages) is kept beside its seconds, and that a failure of
+Owns how ours is run, and in which order. Promises that what ours says of itself (rows, bytes, stages) is kept beside its seconds, and that a failure of
 ours ends the run without results. Judges nothing.
 """
 
 import argparse
 import json
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
-from bench_outcome import Failed
-from bench_run import Runner, stages
+from bench_outcome import Failed, say
+from bench_run import NUMBER, Runner, processors, stages, version
 
 SUMMARY = ("rows", "bytes", "added_bytes", "stored_bytes", "chunks", "reused_chunks")
 
@@ -43,6 +44,21 @@ class Jobs(Runner):
         )
         _, log, entry = self.timed(name, command)
         entry["stages"] = stages(log)
+
+
+def described(bench, tools, **facts):
+    """What there was to measure with, for the report: the machine, `facts` of the server and its data, and the versions of `tools`."""
+    given = {name: getattr(bench.args, name) for name in ("settings", "scale", "rounds", "restore_rounds")}
+    versions = {"longshore": version(NUMBER, bench.binary, "--version"), **tools}
+    return {"date": datetime.now(timezone.utc).strftime("%Y-%m-%d"), **processors(), **facts, **given, "versions": versions}
+
+
+def rounds(bench, backup_round, restore_round):
+    """All rounds; each is told whether it is the first of its kind."""
+    for kind, many, one in (("backups", bench.args.rounds, backup_round), ("restores", bench.args.restore_rounds, restore_round)):
+        for number in range(many):
+            say(f"{kind}, round {number + 1} of {many}")
+            one(bench, number == 0)
 
 
 def run(make, machine, measure):

@@ -43,6 +43,58 @@ class Report:
         self.add("", "| " + " | ".join(head) + " |", "|---" * len(head) + "|")
         self.add(*("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows))
 
+    def backups(self, names, words):
+        """How long each of (name, shown) took and what it wrote, and `words` on what is not the same work."""
+        rows = []
+        for name, shown in names:
+            if self.has(name):
+                key = "stored" if "stored" in self.seen[name][0] else "grown"
+                rows.append((shown, self.seconds(name), f"{self.of(name, key) / MIB:,.1f}", f"{self.of(name, 'cpu'):.1f}"))
+        self.add("", "## Backup")
+        self.table(("what", "seconds: median (range)", "MiB written", "client's CPU seconds"), rows)
+        self.add("", words)
+
+    def restores(self, names):
+        """How long each of (name, shown) took, and the stages of ours."""
+        rows = [(shown, self.seconds(name), f"{self.of(name, 'cpu'):.1f}") for name, shown in names if self.has(name)]
+        self.add("", "## Restore")
+        self.table(("what", "seconds", "client's CPU seconds"), rows)
+        stages = list(self.seen["ours, restore"][0]["stages"])
+        shown = "; ".join(f"{stage} {self.stage('ours, restore', stage):.1f}" for stage in stages)
+        self.add("", f"Ours by stage, in seconds: {shown}.")
+
+    def faster(self, what, ours, peer, limit):
+        """A target's row: by how much ours is faster than a peer. Without the peer there is no verdict."""
+        if not self.has(ours, peer):
+            return (f"{what} ≥ {limit:g} ×", "not measured", "no verdict")
+        seen = self.of(peer) / self.of(ours)
+        return (f"{what} ≥ {limit:g} ×", f"{seen:.2f} ×", "met" if seen >= limit else "**missed**")
+
+    def unchanged(self):
+        """A target's row: what a backup adds that finds nothing changed."""
+        share = 100 * self.of("ours, again unchanged", "grown") / self.of("ours, first", "stored")
+        return ("again, unchanged: added ≤ 0.5 %", f"{share:.2f} %", "met" if share <= 0.5 else "**missed**")
+
+    def peak_of_ours(self):
+        """The most memory that any run of ours took, in MiB."""
+        return max(entry["rss_mib"] for name, runs in self.seen.items() if name.startswith("ours") for entry in runs)
+
+    def memory_target(self, rows_are):
+        """A target's row: memory, with a word on how large rows are."""
+        peak = self.peak_of_ours()
+        return (f"memory of any run ({rows_are}) ≤ 256 MiB", f"{peak:.0f} MiB", "met" if peak <= 256 else "**missed**")
+
+    def memory(self):
+        rows = [(name.replace("|", "\\|"), f"{max(entry['rss_mib'] for entry in runs):.0f}") for name, runs in self.seen.items()]
+        self.add("", "## Memory", "", "Peak resident memory of the largest process, the highest of all rounds.")
+        self.table(("what", "MiB"), rows)
+
+    def left_out(self):
+        """What was not measured, and why."""
+        if self.skipped:
+            self.add("", "Not measured:", "")
+            self.add(*(f"- {name}: {why}" for name, why in self.skipped.items()))
+
     def circumstances(self):
         """Whether anything else was at work, and whether the figures mean anything at all."""
         runs = [entry for entries in self.seen.values() for entry in entries]

@@ -6,11 +6,10 @@ command line, and that a failure of ours ends the run. Judges nothing: bench_mon
 
 import json
 import os
-from datetime import datetime, timezone
 
-from bench_jobs import Jobs, run
-from bench_outcome import say, size_of
-from bench_run import NUMBER, processors, version
+from bench_jobs import Jobs, described, rounds, run
+from bench_outcome import size_of
+from bench_run import NUMBER, version
 
 TOOLS = "MongoDB's database tools: https://www.mongodb.com/docs/database-tools/"
 INSTALL = {"mongodump": TOOLS, "mongorestore": TOOLS, "zstd": "apt-get install zstd"}
@@ -51,7 +50,7 @@ class Bench(Jobs):
         self.quietly(self.data, "drop", "bench_back")
 
 
-def backup_round(bench):
+def backup_round(bench, _first_round):
     directory = bench.fresh("repository")
     bench.repository = f"file://{directory}"
     bench.init(bench.repository)
@@ -89,29 +88,12 @@ def changes(bench):
 
 def machine(bench):
     server = json.loads(bench.quietly(bench.data, "describe"))
-    return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        **processors(),
-        **server,
-        "settings": bench.args.settings,
-        "scale": bench.args.scale,
-        "rounds": bench.args.rounds,
-        "restore_rounds": bench.args.restore_rounds,
-        "versions": {
-            "longshore": version(NUMBER, bench.binary, "--version"),
-            "mongodump": version(NUMBER, "mongodump", "--version"),
-            "zstd": version(NUMBER, "zstd", "--version"),
-        },
-    }
+    tools = {name: version(NUMBER, name, "--version") for name in ("mongodump", "zstd")}
+    return described(bench, tools, **server)
 
 
 def measure(bench):
-    for number in range(bench.args.rounds):
-        say(f"backups, round {number + 1} of {bench.args.rounds}")
-        backup_round(bench)
-    for number in range(bench.args.restore_rounds):
-        say(f"restores, round {number + 1} of {bench.args.restore_rounds}")
-        restore_round(bench, number == 0)
+    rounds(bench, backup_round, restore_round)
     changes(bench)
 
 

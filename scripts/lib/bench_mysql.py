@@ -5,11 +5,10 @@ ours ends the run. Judges nothing: bench_mysql_report.py does.
 """
 
 import os
-from datetime import datetime, timezone
 
-from bench_jobs import Jobs, run
-from bench_outcome import say, size_of
-from bench_run import NUMBER, processors, version
+from bench_jobs import Jobs, described, rounds, run
+from bench_outcome import size_of
+from bench_run import NUMBER, version
 
 INSTALL = {
     "mariadb-dump": "apt-get install mariadb-client",
@@ -32,7 +31,7 @@ class Bench(Jobs):
         return self.quietly("mariadb", f"--defaults-file={self.client}", "-Ne", text).strip()
 
 
-def backup_round(bench):
+def backup_round(bench, _first_round):
     directory = bench.fresh("repository")
     bench.repository = f"file://{directory}"
     bench.init(bench.repository)
@@ -84,31 +83,16 @@ def changes(bench):
 
 def machine(bench):
     sizes = "SELECT ROUND(SUM(DATA_LENGTH + INDEX_LENGTH) / 1048576) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'bench'"
-    return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        **processors(),
-        "database_mib": bench.sql(sizes),
-        "server": bench.sql("SELECT VERSION()").split("-")[0],
-        "settings": bench.args.settings,
-        "scale": bench.args.scale,
-        "rounds": bench.args.rounds,
-        "restore_rounds": bench.args.restore_rounds,
-        "versions": {
-            "longshore": version(NUMBER, bench.binary, "--version"),
-            "mariadb-dump": version(r"(\d+\.\d+\.\d+)", "mariadb-dump", "--version"),
-            "mydumper": version(NUMBER, "mydumper", "--version"),
-            "zstd": version(NUMBER, "zstd", "--version"),
-        },
+    tools = {
+        "mariadb-dump": version(r"(\d+\.\d+\.\d+)", "mariadb-dump", "--version"),
+        "mydumper": version(NUMBER, "mydumper", "--version"),
+        "zstd": version(NUMBER, "zstd", "--version"),
     }
+    return described(bench, tools, database_mib=bench.sql(sizes), server=bench.sql("SELECT VERSION()").split("-")[0])
 
 
 def measure(bench):
-    for number in range(bench.args.rounds):
-        say(f"backups, round {number + 1} of {bench.args.rounds}")
-        backup_round(bench)
-    for number in range(bench.args.restore_rounds):
-        say(f"restores, round {number + 1} of {bench.args.restore_rounds}")
-        restore_round(bench, number == 0)
+    rounds(bench, backup_round, restore_round)
     changes(bench)
 
 

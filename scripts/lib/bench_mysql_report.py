@@ -4,7 +4,7 @@ Owns the targets and the words. Promises that what was missed, and every peer th
 plainly as the rest, and that the text between the two marks in docs/benchmarks-mysql.md, which people write, stays as it is.
 """
 
-from bench_markdown import MIB, Report, run
+from bench_markdown import Report, run
 
 DUMP, COMPRESSED, PLAIN = "mysqldump | zstd -3 -T2", "mydumper -t 2 -c", "mydumper -t 2"
 
@@ -18,16 +18,8 @@ def backups(report):
         ("ours, again unchanged", "**longshore backup** again, nothing changed"),
         ("ours, newest 1 % changed", "**longshore backup** again, newest 1 % of events and 1 % of sessions updated"),
     ]
-    rows = []
-    for name, shown in names:
-        if report.has(name):
-            key = "stored" if "stored" in report.seen[name][0] else "grown"
-            written = f"{report.of(name, key) / MIB:,.1f}"
-            rows.append((shown, report.seconds(name), written, f"{report.of(name, 'cpu'):.1f}"))
-    report.add("", "## Backup")
-    report.table(("what", "seconds: median (range)", "MiB written", "client's CPU seconds"), rows)
-    report.add(
-        "",
+    report.backups(
+        names,
         "`longshore` hashes every row and every chunk, syncs every object and its folder to disk and compares the schema again at its end. "
         "The peers hash and sync nothing.",
     )
@@ -40,35 +32,18 @@ def restores(report):
         ("myloader -t 2", "`myloader -t 2` from `mydumper -c`: nothing counted"),
         ("zstd -dc | mysql", "`zstd -dc \\| mariadb`: nothing counted"),
     ]
-    report.add("", "## Restore")
-    report.table(("what", "seconds", "client's CPU seconds"), [(shown, report.seconds(name), f"{report.of(name, 'cpu'):.1f}") for name, shown in names if report.has(name)])
-    stages = list(report.seen["ours, restore"][0]["stages"])
-    report.add("", "Ours by stage, in seconds: " + "; ".join(f"{stage} {report.stage('ours, restore', stage):.1f}" for stage in stages) + ".")
-
-
-def highest(report):
-    return max(entry["rss_mib"] for name, runs in report.seen.items() if name.startswith("ours") for entry in runs)
+    report.restores(names)
 
 
 def targets(report):
     """Rows of (target, measured, verdict). A target whose peer is missing has no verdict."""
-    rows = []
-
-    def faster(what, ours, peer, limit):
-        if not report.has(ours, peer):
-            rows.append((f"{what} ≥ {limit:g} ×", "not measured", "no verdict"))
-            return
-        seen = report.of(peer) / report.of(ours)
-        rows.append((f"{what} ≥ {limit:g} ×", f"{seen:.2f} ×", "met" if seen >= limit else "**missed**"))
-
-    faster("first backup: faster than `mysqldump \\| zstd` by", "ours, first", DUMP, 1.3)
-    faster("first backup: faster than `mydumper -t 2 -c` by", "ours, first", COMPRESSED, 1.6)
-    faster("restore: faster than `myloader -t 2` by", "ours, restore", "myloader -t 2", 1.0)
-    share = 100 * report.of("ours, again unchanged", "grown") / report.of("ours, first", "stored")
-    rows.append(("again, unchanged: added ≤ 0.5 %", f"{share:.2f} %", "met" if share <= 0.5 else "**missed**"))
-    peak = highest(report)
-    rows.append(("memory of any run (rows here are small) ≤ 256 MiB", f"{peak:.0f} MiB", "met" if peak <= 256 else "**missed**"))
-    return rows
+    return [
+        report.faster("first backup: faster than `mysqldump \\| zstd` by", "ours, first", DUMP, 1.3),
+        report.faster("first backup: faster than `mydumper -t 2 -c` by", "ours, first", COMPRESSED, 1.6),
+        report.faster("restore: faster than `myloader -t 2` by", "ours, restore", "myloader -t 2", 1.0),
+        report.unchanged(),
+        report.memory_target("rows here are small"),
+    ]
 
 
 def slower(report):
@@ -98,9 +73,7 @@ def opening(report):
         "- `longshore` runs at its default of 4 workers; the peers with 2 threads, one per core, as the targets name them.",
     )
     report.circumstances()
-    if report.skipped:
-        report.add("", "Not measured:", "")
-        report.add(*(f"- {name}: {why}" for name, why in report.skipped.items()))
+    report.left_out()
 
 
 def write(results, old):
@@ -110,9 +83,7 @@ def write(results, old):
     report.table(("target", "measured", "verdict"), targets(report))
     backups(report)
     restores(report)
-    rows = [(name.replace("|", "\\|"), f"{max(entry['rss_mib'] for entry in runs):.0f}") for name, runs in report.seen.items()]
-    report.add("", "## Memory", "", "Peak resident memory of the largest process, the highest of all rounds.")
-    report.table(("what", "MiB"), rows)
+    report.memory()
     report.add("", "## Where it loses", "", *slower(report))
     return report.end(old)
 

@@ -133,8 +133,7 @@ def targets(report):
     judge("restore: faster than `pg_restore -j2` by", ["pg_restore -j2"], lambda: of("pg_restore -j2") / of("ours, restore"), 1.2, True)
     # Ours builds indexes while it loads: there is no stage of rows alone to compare.
     rows.append(("restore, loading of rows: faster by ≥ 1.5 ×", "part of a stage with the indexes", "no verdict"))
-    highest = lambda: max(run["rss_mib"] for name, runs in report.seen.items() if name.startswith("ours") for run in runs)
-    judge("memory of any run (rows here are small)", [], highest, 256, unit="MiB")
+    judge("memory of any run (rows here are small)", [], report.peak_of_ours, 256, unit="MiB")
     judge("2,000 small tables: objects", [], lambda: of("ours, 2,000 small tables", "files"), 60, unit="objects")
     return rows
 
@@ -174,9 +173,7 @@ def opening(report):
         "- `longshore` runs at its default of 4 workers; the peers with 2 jobs, one per core, as the targets name them.",
     )
     report.circumstances()
-    if report.skipped:
-        report.add("", "Not measured:", "")
-        report.add(*(f"- {name}: {why}" for name, why in report.skipped.items()))
+    report.left_out()
 
 
 def write(results, old):
