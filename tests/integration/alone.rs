@@ -54,10 +54,8 @@ async fn a_second_run_of_the_job_is_refused_and_told_who_is_at_work() {
     assert_failed(shift.restore(&target.url, &shift.lease()).run().await, 77, "not marked");
 }
 
-#[tokio::test]
-async fn a_restore_that_loses_its_lease_makes_nothing() {
-    let shift = Shift::new().await;
-    let target = Target::of(&shift.db);
+/// A restore that loads, and that cannot reach the lease's server any more: what holds its database's words, and the run.
+async fn cut_off(shift: &Shift, target: &Target) -> (Tcp, testkit::Running) {
     let server = redis().await;
     let proxy = Tcp::start("127.0.0.1", shift.db.server.port).await;
     let to_lease = Tcp::start("127.0.0.1", server.port).await;
@@ -69,9 +67,29 @@ async fn a_restore_that_loses_its_lease_makes_nothing() {
     to_lease.cut();
     let lease = format!("longshore:{{{}}}:lease", shift.db.name);
     until("the lease to run out", async || server.ask(&["EXISTS", &lease]).trim() == "0").await;
+    (proxy, restore)
+}
+
+#[tokio::test]
+async fn a_restore_that_loses_its_lease_makes_nothing() {
+    let shift = Shift::new().await;
+    let target = Target::of(&shift.db);
+    let (proxy, restore) = cut_off(&shift, &target).await;
     proxy.pass();
     assert_failed(restore.wait().await, 74, "lease");
     assert_nothing_made(&shift.db, &target.name).await;
+}
+
+/// It ends by the lease, and not when its database answers again.
+#[tokio::test]
+async fn a_restore_that_loses_its_lease_waits_for_nobody() {
+    let shift = Shift::new().await;
+    let target = Target::of(&shift.db);
+    let (proxy, restore) = cut_off(&shift, &target).await;
+    assert_failed(restore.wait().await, 74, "lease");
+    proxy.pass();
+    let named = format!("select count(*) from pg_database where datname = '{}'", target.name);
+    assert_eq!(shift.db.value(&named).await, "0");
 }
 
 #[tokio::test]
