@@ -137,6 +137,14 @@ class WhoHoldsWhat(unittest.TestCase):
         for pod in self.of("drill").values():
             self.assertEqual(self.names(pod), {"s3-restore", "drills-db", "slack"})
 
+    def test_a_restore_has_the_lease_that_it_is_given_and_its_others_have_none(self):
+        pod = self.pods["demo-longshore-restore-staging"]
+        self.assertIn("valkey", self.names(pod))
+        self.assertEqual({name: environment(pod)[f"LONGSHORE_{name}"] for name in ("JOB", "LEASE")}, {"JOB": "lab.donors", "LEASE": "redis://valkey:6379"})
+        self.assertIn("LONGSHORE_LEASE_PASSWORD_FILE", environment(pod))
+        for name in ("restore-wards", "rollback-staging", "mark-staging"):
+            self.assertFalse({"LONGSHORE_JOB", "LONGSHORE_LEASE"} & set(environment(self.pods[f"demo-longshore-{name}"])), name)
+
     def test_the_way_back_and_the_mark_need_no_repository(self):
         for kind in ("rollback", "mark"):
             for pod in self.of(kind).values():
@@ -439,6 +447,17 @@ class Refusals(unittest.TestCase):
         for name in ("production", "prod-eu", "live"):
             restore = {"repository": "main", "from": "app", "url": "postgres://u@db/app", "mark": name}
             self.refused(minimal(restores={"x": restore}), "mark")
+
+    def test_restores_with_half_a_lease(self):
+        def restore(**lease):
+            return minimal(restores={"x": {"repository": "main", "from": "app", "url": "postgres://u@db/app", "lease": lease}})
+
+        self.refused(restore(url="redis://valkey"), "restores.x.lease.job: the job of the loads and restores")
+        self.refused(restore(job="a"), "restores.x.lease: url is missing")
+        for url in ("file:///srv/leases", "valkey:6379", "redis", "s3://bucket/leases"):
+            self.refused(restore(job="a", url=url), "a file is no lease between pods")
+        self.refused(restore(job="a b", url="redis://valkey"), "job")
+        self.assertTrue(render(restore(job="a", url="redis://valkey")))
 
     def loader(self, **more):
         one = {"url": "postgres://u@db/app", "table": "t", "drop": "d", "volume": {"emptyDir": {}}, "lease": {"url": "redis://valkey"}}

@@ -51,8 +51,7 @@ class Options(unittest.TestCase):
         # What is for one occasion, and not for a schedule.
         once = {"prune": {"undo", "remove", "accept"}, "check": {"server", "server-password"}, "backup": {"name"},
                 "load": {"job", "table", "drop", "image", "reload", "dry-run", "history", "most", "output-file"},
-                # The chart gives restores no lease yet.
-                "restore": {"job", "lease-ttl", "holder"}}  # fmt: skip
+                "restore": {"job"}}  # fmt: skip
         for command in ("backup", "verify", "prune", "check", "copy", "drill", "restore", "load"):
             has = set(re.findall(r"^ +--([a-z0-9-]+)", longshore(command, "--help"), re.M)) - {"help"}
             wanted = {one for one in has - ours - signals - once.get(command, set()) if not secret.search(one)}

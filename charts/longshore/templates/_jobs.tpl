@@ -92,10 +92,7 @@ not go into a folder that ends with the pod.
 {{- if not (or $lease.url $lease.urlFrom) -}}
 {{- fail (printf "%s.lease: name the server that keeps two loads apart, such as url: redis://valkey:6379 (or urlFrom); between pods nothing else does" $where) -}}
 {{- end -}}
-{{- if and $lease.url (not (regexMatch "^(rediss?|postgres(ql)?|s3)://" $lease.url)) -}}
-{{- fail (printf "%s.lease.url: it begins with redis://, rediss://, postgresql:// or s3://; a file is no lease between pods" $where) -}}
-{{- end -}}
-{{- include "longshore.database" (dict "job" $job "of" $lease "as" "LEASE" "where" (printf "%s.lease" $where)) -}}
+{{- include "longshore.lease" (dict "job" $job "lease" $lease "schemes" (list "redis" "rediss" "postgresql" "postgres" "s3") "where" (printf "%s.lease" $where)) -}}
 {{- $rejects := get (default (dict) $loader.options) "rejects" | default "" | toString -}}
 {{- if and $rejects (or (not (hasPrefix "/" $rejects)) (hasPrefix "/tmp/" $rejects) (hasPrefix "/dev/" $rejects) (hasPrefix "/drops/" $rejects)) -}}
 {{- fail (printf "%s.options.rejects: rows that are left out would be gone with the pod; name a file on a volume of settings.extraVolumes" $where) -}}
@@ -106,6 +103,14 @@ not go into a folder that ends with the pod.
 {{- $_ := set $job.env "LONGSHORE_IMAGE" (include "longshore.image" .all.root) -}}
 {{- $_ := set $job "drops" (required (printf "%s.volume: where are the drops? persistentVolumeClaim: {claimName: …}" $where) $loader.volume) -}}
 {{- $_ := set .all "jobs" (append .all.jobs $job) -}}
+{{- end -}}
+
+{{/* The server that keeps runs apart, which is no file: pods would each have their own. */}}
+{{- define "longshore.lease" -}}
+{{- if and .lease.url (not (has (first (splitList "://" .lease.url)) (ternary .schemes list (contains "://" .lease.url)))) -}}
+{{- fail (printf "%s.url: it begins with %s://; a file is no lease between pods" .where (join "://, " .schemes)) -}}
+{{- end -}}
+{{- include "longshore.database" (dict "job" .job "of" .lease "as" "LEASE" "where" .where) -}}
 {{- end -}}
 
 {{/* A restore, the way back, and the mark that allows it. */}}
@@ -127,6 +132,11 @@ not go into a folder that ends with the pod.
 {{- if eq $kind "restore" -}}
 {{- include "longshore.repository" (dict "root" $all.root "job" $job "of" $restore.repository "credential" "restore" "prefix" "" "where" $where) -}}
 {{- $_ := set $job.env "LONGSHORE_FROM" (required (printf "%s.from: NAME or NAME@ID" $where) $restore.from) -}}
+{{- with $restore.lease -}}
+{{- /* S3 would be asked with the key that reads the repository. */ -}}
+{{- include "longshore.lease" (dict "job" $job "lease" . "schemes" (list "redis" "rediss" "postgresql" "postgres") "where" (printf "%s.lease" $where)) -}}
+{{- $_ := set $job.env "LONGSHORE_JOB" (required (printf "%s.lease.job: the job of the loads and restores that this one must not run beside" $where) .job) -}}
+{{- end -}}
 {{- with $restore.beforeSwap -}}
 {{- $paths := list -}}
 {{- range .keys -}}{{- $paths = append $paths (printf "/etc/longshore/before-swap/%s" .) -}}{{- end -}}
