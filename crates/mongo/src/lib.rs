@@ -25,6 +25,7 @@ mod guard;
 mod identifier;
 mod indexes;
 mod journal;
+mod json;
 mod listing;
 mod loader;
 mod mark;

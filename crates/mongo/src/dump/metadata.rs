@@ -4,7 +4,7 @@
 //! to the last byte where the text is canonical. Refuses members that it does not know, because what is passed over is lost.
 
 use crate::catalog::{BUCKETS, Collection, Sort};
-use crate::dump::json::Json;
+use crate::json::Json;
 use crate::raw::{Kept, without};
 use engine::{Error, Kind};
 use mongodb::bson::RawDocumentBuf;

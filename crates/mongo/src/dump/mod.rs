@@ -10,7 +10,6 @@ mod documents;
 mod examine;
 mod files;
 mod folder;
-mod json;
 mod metadata;
 mod reader;
 mod source;
