@@ -238,7 +238,8 @@ pub(crate) async fn replace_all(
     done.map_err(|error| match begun {
         false => error.hint("nothing was changed"),
         true => {
-            let what = format!("{}; some collections have been replaced, and what they were is gone", error.what);
+            let what =
+                format!("{}; what had been replaced before that stays replaced, and what it was is gone", error.what);
             Error { what, ..error }.hint("restore again: the backup is whole")
         }
     })
@@ -246,19 +247,18 @@ pub(crate) async fn replace_all(
 
 async fn replace_each(way: &Way<'_>, entry: &Entry, turn: &Turn, begun: &mut bool) -> Result<Vec<String>, Error> {
     let standing: BTreeSet<&String> = entry.before.iter().map(|place| &place.name).collect();
+    turn.assert_ours().await?;
+    *begun = true;
     way.drop_views(&entry.views_before, &entry.views_after).await?;
     let mut notes = Vec::new();
     for place in entry.after.iter().filter(|place| place.name != FUNCTIONS) {
         turn.assert_ours().await?;
-        *begun = true;
         rename(way.session, way.database, &place.parked, &place.name, standing.contains(&place.name)).await?;
     }
     let comes = |name: &String| entry.after.iter().any(|place| place.name == *name);
     for name in standing.iter().filter(|name| !comes(name) && name.as_str() != FUNCTIONS) {
-        *begun = true;
         way.drop_one(name).await?;
     }
-    *begun = true;
     if standing.iter().any(|name| name.as_str() == FUNCTIONS) {
         let parked = aside(way.run, FUNCTIONS);
         rename(way.session, way.database, FUNCTIONS, &parked, false).await?;

@@ -3,6 +3,7 @@
 //! Owns what these tests share: names for restores, a large collection, and what is left of a restore.
 
 mod accounts;
+mod atomic;
 mod dump;
 mod export;
 mod import;

@@ -24,7 +24,7 @@ async fn version(db: &TestMongo, number: i32, only: &str) {
 }
 
 /// A source of the second version, backed up.
-async fn prepared() -> (Place, TestMongo) {
+pub async fn prepared() -> (Place, TestMongo) {
     let server = mongo().await;
     let source = server.database().await;
     version(&source, 2, "new").await;
@@ -38,7 +38,7 @@ fn rollback(place: &Place, url: &str) -> testkit::Job {
 }
 
 /// Everything that users see.
-async fn seen(db: &TestMongo) -> BTreeMap<String, String> {
+pub async fn seen(db: &TestMongo) -> BTreeMap<String, String> {
     all(db, db.name()).await
 }
 
@@ -110,7 +110,7 @@ async fn what_is_not_marked_for_it_is_refused() {
 }
 
 /// A marked database behind a proxy, with the URL by way of it.
-async fn proxied(place: &Place) -> (TestMongo, Tcp, String) {
+pub async fn proxied(place: &Place) -> (TestMongo, Tcp, String) {
     let server = mongo().await;
     let staging = server.database().await;
     version(&staging, 1, "old").await;
@@ -148,7 +148,7 @@ async fn connections_cut_while_exchanging_leave_one_or_the_other() {
 }
 
 /// Whoever exchanged names or restored here has said nothing for long.
-async fn age(staging: &TestMongo) {
+pub async fn age(staging: &TestMongo) {
     let past = doc! {"$set": {"beat": mongodb::bson::DateTime::from_millis(0)}};
     let documents = names_like(staging, "longshore.run.").await.into_iter().map(|name| (name, doc! {}));
     for (name, which) in documents.chain([("longshore.exchanges".to_owned(), doc! {"_id": "open"})]) {
@@ -157,7 +157,7 @@ async fn age(staging: &TestMongo) {
 }
 
 /// Holds a job at words of its, and kills it there.
-async fn killed_at(proxy: &Tcp, words: &str, job: testkit::Job) {
+pub async fn killed_at(proxy: &Tcp, words: &str, job: testkit::Job) {
     proxy.hold_at(words);
     let running = job.spawn();
     until("it is under way", async || !proxy.waits_for_words()).await;
