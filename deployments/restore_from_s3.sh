@@ -13,8 +13,8 @@
 #   --dry-run   prints what would be restored over what, and changes nothing
 #   -- OPTION   for `longshore restore`, such as -- --prove content
 #
-# The copy is made beside the live database, proven, disarmed by before-swap/SOURCE/*.sql, and takes its name at the end. MongoDB
-# takes no such files: its copy is what was backed up, and whatever reads it acts on it.
+# The copy is made beside the live database, proven, disarmed by before-swap/SOURCE/*.sql (before-swap/mongo/*.json), and takes its
+# name at the end.
 # Exit code: that of the job (docs/exit-codes.md); 77 where the target was not typed; 75 when another restore is at work.
 set -euo pipefail
 # shellcheck source=deployments/lib.sh
@@ -50,20 +50,19 @@ for source in "${sources[@]}"; do
 done
 [ -z "$backup" ] || [ ${#sources[@]} -eq 1 ] || die 64 "--backup is one backup's; name one source with it"
 
-# What happens to the copy before anybody can connect to it; sets $scripts.
+# What happens to the copy before anybody can connect to it; sets $scripts, and $kind, what such files are.
 before_swap() {
     local file
-    scripts=()
-    for file in "$folder/before-swap/$1"/*.sql; do
+    kind=sql scripts=()
+    if [ "$1" = mongo ]; then kind=json; fi
+    for file in "$folder/before-swap/$1"/*."$kind"; do
         if [ -e "$file" ]; then scripts+=("/before-swap/$1/$(basename "$file")"); fi
     done
 }
 disarmed_by() {
     before_swap "$1"
-    if [ "$1" = mongo ]; then
-        scripts=("nothing: MongoDB takes no before-swap files, so see to it by yourself that nothing acts on the copy")
-    elif [ ${#scripts[@]} -eq 0 ]; then
-        scripts=("nothing: there is no before-swap/$1/*.sql")
+    if [ ${#scripts[@]} -eq 0 ]; then
+        scripts=("nothing: there is no before-swap/$1/*.$kind")
     fi
     printf 'disarmed by  %s\n' "${scripts[@]}"
 }

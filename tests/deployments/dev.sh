@@ -36,7 +36,7 @@ test_dev() {
     expect 77 script restore_from_s3 dev postgres
     expect 77 script restore_from_s3 dev postgres --target dev/mongo
     expect 0 script restore_from_s3 dev all --dry-run
-    said "disarmed by  nothing: MongoDB takes no before-swap files"
+    said "disarmed by  nothing: there is no before-swap/mongo/*.json"
     said "disarmed by  nothing: there is no before-swap/postgres/*.sql"
     same "$(postgres dev app "select count(*) from visits where note = 'changed'")" 20000 "rows that nobody was to touch"
     ok "dev: nothing is restored before the target is typed; a dry run changes nothing"

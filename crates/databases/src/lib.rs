@@ -126,6 +126,10 @@ impl Address {
             let what = "--atomic: only for MongoDB; here what is replaced is exchanged in one step, and kept";
             return Err(Error::new(Kind::Config, what).hint("leave it out; --drop-old gives the way back up"));
         }
+        if !matches!(self.0, Driver::Mongo(_)) && options.rename.is_some() {
+            let what = "--rename: only for MongoDB; here other things know a table by its name";
+            return Err(Error::new(Kind::Config, what).hint("restore into another database; nothing was changed"));
+        }
         match self.0 {
             Driver::Mysql(endpoint) => Ok(Box::new(MysqlTarget::open(endpoint, documents, options).await?)),
             Driver::Mongo(endpoint) => Ok(Box::new(MongoTarget::open(endpoint, documents, options).await?)),

@@ -47,6 +47,8 @@ pub struct TargetOptions {
     pub mode: Option<Mode>,
     /// Only this, by what it includes, into a database that stays; everything into one of its own when empty.
     pub part: Filter,
+    /// What the one collection of `part` is to be called, for databases that can.
+    pub rename: Option<String>,
     /// What to run in the proven database before anybody can connect to it.
     pub before_publish: Vec<Script>,
     /// Drop the database that was replaced, right away.

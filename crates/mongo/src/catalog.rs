@@ -21,6 +21,8 @@ pub(crate) const FORMAT: &str = "mongodb-bson-1";
 pub(crate) const OPLOG: &str = "oplog";
 /// Functions that users store, the only collection of theirs whose name begins so.
 pub(crate) const FUNCTIONS: &str = "system.js";
+/// How names begin that are this program's own.
+const OURS: &str = "longshore.";
 /// Where a time-series collection has its documents.
 pub(crate) const BUCKETS: &str = "system.buckets.";
 
@@ -78,27 +80,36 @@ pub(crate) struct Collection {
     /// Whether its documents are left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub without_documents: bool,
+    /// What the backup calls it, where it is to come back under another name.
+    #[serde(skip)]
+    pub stored_as: Option<String>,
 }
 
 impl Collection {
     /// One of which nothing more is known.
     pub fn new(name: &str, sort: Sort, options: Kept) -> Self {
         let (id_index, indexes, uuid, bytes, without_documents) = (None, Vec::new(), String::new(), 0, false);
-        Self { name: name.to_owned(), sort, options, id_index, indexes, uuid, bytes, without_documents }
+        let name = name.to_owned();
+        Self { name, sort, options, id_index, indexes, uuid, bytes, without_documents, stored_as: None }
     }
 
     /// Where its documents are; none for a view.
     pub fn holder(&self) -> Option<String> {
+        self.holder_of(&self.name)
+    }
+
+    fn holder_of(&self, name: &str) -> Option<String> {
         match self.sort {
-            Sort::Collection => Some(self.name.clone()),
-            Sort::TimeSeries => Some(format!("{BUCKETS}{}", self.name)),
+            Sort::Collection => Some(name.to_owned()),
+            Sort::TimeSeries => Some(format!("{BUCKETS}{name}")),
             Sort::View => None,
         }
     }
 
     /// The stream of its documents; none for a view, and where they are left out.
     pub fn stream(&self) -> Option<StreamName> {
-        self.holder().filter(|_| !self.without_documents).map(StreamName::new)
+        let stored_as = self.stored_as.as_deref().unwrap_or(&self.name);
+        self.holder_of(stored_as).filter(|_| !self.without_documents).map(StreamName::new)
     }
 
     pub fn is_capped(&self) -> bool {
@@ -131,6 +142,31 @@ impl Catalog {
     pub fn settled_at(&self, time: (u32, u32)) -> Self {
         let moment = Moment { protocol: OPLOG.to_owned(), time, ..self.moment.clone() };
         Self { version: VERSION, moment, ..self.clone() }
+    }
+
+    /// Gives the only collection another name than the backup has for it.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] when it is not the only one, or a view, or not somebody's to rename; and for names that are the server's or ours.
+    pub fn rename_only(&mut self, name: &str) -> Result<(), Error> {
+        let refused = |what: String| {
+            Err(Error::new(Kind::Config, format!("--rename {name}: {what}"))
+                .hint("name one collection with --only-table, and what it is to be called; nothing was changed"))
+        };
+        if name.is_empty() || name.contains(['$', '\0']) || name.starts_with("system.") || name.starts_with(OURS) {
+            return refused("not a name for a collection".to_owned());
+        }
+        let [one] = self.collections.as_mut_slice() else {
+            return refused(format!(
+                "{} collections and views were chosen, and one can have the name",
+                self.collections.len()
+            ));
+        };
+        if one.sort == Sort::View || one.name == FUNCTIONS {
+            return refused(format!("{} keeps its name: it is a view, or the server's", one.name));
+        }
+        one.stored_as = Some(std::mem::replace(&mut one.name, name.to_owned()));
+        Ok(())
     }
 
     /// Reads the document.
@@ -176,6 +212,36 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
     use mongodb::bson::rawdoc;
+
+    #[test]
+    fn one_collection_is_renamed_and_keeps_its_stream() {
+        let moment = Moment { protocol: "snapshot".to_owned(), time: (1, 2), set: "rs0".to_owned() };
+        let of = |sorts: &[Sort]| {
+            let one = |sort: &Sort| Collection::new("t", *sort, Kept(rawdoc! {}));
+            Catalog::new("6.0.5", "app", moment.clone(), sorts.iter().map(one).collect())
+        };
+        for (sort, holder, stream) in
+            [(Sort::Collection, "u", "t"), (Sort::TimeSeries, "system.buckets.u", "system.buckets.t")]
+        {
+            let mut catalog = of(&[sort]);
+            catalog.rename_only("u").unwrap();
+            let one = catalog.of_stream(&StreamName::new(stream.to_owned())).unwrap();
+            assert_eq!((one.name.as_str(), one.holder().as_deref()), ("u", Some(holder)));
+        }
+        for (sorts, name) in [
+            (&[Sort::View][..], "u"),
+            (&[Sort::Collection, Sort::View], "u"),
+            (&[], "u"),
+            (&[Sort::Collection], ""),
+            (&[Sort::Collection], "system.users"),
+            (&[Sort::Collection], "longshore.mark"),
+            (&[Sort::Collection], "a$b"),
+        ] {
+            let mut catalog = of(sorts);
+            assert_eq!(catalog.rename_only(name).unwrap_err().kind, Kind::Config, "{name} {sorts:?}");
+            assert_eq!(catalog, of(sorts));
+        }
+    }
 
     #[test]
     fn a_catalog_comes_back_and_a_newer_one_is_refused() {

@@ -249,7 +249,7 @@ fn cstring(text: &str) -> Result<CString, Error> {
 }
 
 fn wrong(what: String) -> Error {
-    Error::new(Kind::Data, format!("a definition has {what}"))
+    Error::new(Kind::Data, format!("it has {what}"))
 }
 
 impl<'de> Deserialize<'de> for Json {

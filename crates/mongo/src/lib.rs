@@ -37,6 +37,7 @@ mod raw;
 mod reader;
 mod rollback;
 mod scratch;
+mod scripts;
 mod segments;
 mod source;
 mod target;

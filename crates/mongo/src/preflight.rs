@@ -17,11 +17,7 @@ const LONGEST_NAME: usize = 255;
 
 /// Fails for what this version does not do for MongoDB.
 pub(crate) fn refuse_what_is_not_done(endpoint: &Endpoint, options: &TargetOptions) -> Result<(), Error> {
-    let not_done = [
-        (!options.before_publish.is_empty(), "statements before a swap"),
-        (!options.definers.is_empty(), "--map-definer"),
-        (options.role.is_some(), "acting as a role"),
-    ];
+    let not_done = [(!options.definers.is_empty(), "--map-definer"), (options.role.is_some(), "acting as a role")];
     if let Some((_, what)) = not_done.iter().find(|(asked, _)| *asked) {
         return Err(Error::new(Kind::Config, format!("{what}: not for MongoDB in this version")));
     }

@@ -19,6 +19,7 @@ use crate::mark;
 use crate::preflight;
 use crate::reader::{Readable, SegmentReader};
 use crate::scratch::{self, Scratch};
+use crate::scripts;
 use crate::segments;
 use crate::source::{count, named};
 use crate::{guard, listing, rollback};
@@ -72,6 +73,10 @@ impl MongoTarget {
         if !options.part.is_empty() {
             (catalog, notes) = Rules::part_of(&catalog, &options.part)?;
         }
+        if let Some(name) = &options.rename {
+            catalog.rename_only(name)?;
+        }
+        scripts::refuse(&options.before_publish, &catalog)?;
         let session = connect(&endpoint).await?;
         let drill = options.mode == Some(Mode::Drill);
         let (database, prefix) = match drill {
@@ -431,7 +436,8 @@ impl Target for MongoTarget {
     }
 
     async fn before_publish(&mut self) -> Result<Vec<String>, Error> {
-        Ok(Vec::new())
+        let (readable, scripts) = (&self.readable, &self.options.before_publish);
+        scripts::run(&self.session, readable, scripts, &self.scratch.on_their_way()).await
     }
 
     async fn publish(&mut self, stop: &(dyn Fn() -> bool + Send + Sync)) -> Result<Conclusion, Error> {

@@ -48,10 +48,13 @@ pub struct RestoreArgs {
     /// Restore only this schema, with all that is in it, into the target, which stays. May be repeated
     #[arg(long, value_name = "SCHEMA")]
     pub only_schema: Vec<String>,
+    /// MongoDB: the name that the one collection of --only-table comes back under, beside what has its own
+    #[arg(long, value_name = "NAME")]
+    pub rename: Option<String>,
     /// What to do with a database of that name [default: swap when it holds anything, else fresh]
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
-    /// SQL to run in the proven copy before anybody can connect to it: disarm queues, tokens, webhooks. May be repeated
+    /// SQL, or commands of MongoDB, to run in the proven copy before anybody sees it: disarm queues, tokens, webhooks. May be repeated
     #[arg(long, value_name = "FILE")]
     pub before_swap: Vec<PathBuf>,
     /// Drop the replaced database right after the swap, instead of keeping it for `longshore rollback`
@@ -103,6 +106,10 @@ impl RestoreArgs {
             include_schemas: self.only_schema.clone(),
             ..Filter::default()
         };
+        if self.rename.is_some() && self.only_table.is_empty() {
+            return Err(Failure::new(Exit::Usage, "--rename is for one table of --only-table")
+                .hint("a whole database comes back under the name in --target"));
+        }
         let others = [
             ("--mode", self.mode.is_some()),
             ("--before-swap", !self.before_swap.is_empty()),

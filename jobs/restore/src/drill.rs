@@ -131,6 +131,7 @@ fn options(args: &DrillArgs, backup: &Backup) -> TargetOptions {
     TargetOptions {
         mode: Some(engine::Mode::Drill),
         part: Filter::default(),
+        rename: None,
         before_publish: Vec::new(),
         drop_old: false,
         atomic: false,

@@ -55,6 +55,7 @@ async fn restore_one(args: RestoreArgs, kit: Kit, alone: &Alone) -> Result<(), F
             Mode::Swap => engine::Mode::Swap,
         }),
         part,
+        rename: args.rename.clone(),
         before_publish,
         drop_old: args.drop_old,
         atomic: args.atomic,

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod atomic;
+mod before_swap;
 mod dump;
 mod export;
 mod import;

@@ -114,3 +114,56 @@ async fn collections_come_in_beside_what_is_there() {
     assert_same(&wanted, &all(&live, live.name()).await);
     assert_eq!(names_like(&live, "longshore.").await, ["longshore.mark"]);
 }
+
+/// One collection comes back beside the one of today, under a name that nobody has.
+#[tokio::test]
+async fn a_collection_comes_back_under_another_name() {
+    let server = mongo().await;
+    let (db, live) = (server.database().await, server.database().await);
+    clinic(&db).await;
+    clinic(&live).await;
+    live.run(doc! {"delete": "patients", "deletes": [{"q": {"_id": 2}, "limit": 1}]}).await;
+    let place = Place::new().await;
+    let backup = place.backup(&db.url()).run().await.success().json();
+    marked(&place, &live.url()).await;
+    let there = all(&live, live.name()).await;
+    let only = |names: &str, name: &str| {
+        restore(&place, &backup, &live.url()).env("LONGSHORE_ONLY_TABLE", names).env("LONGSHORE_RENAME", name)
+    };
+    for (names, name, code, says) in [
+        ("patients", "wards", 73, "has these already: wards"),
+        ("patients", "pulse", 73, "has these already: pulse"),
+        ("patients,wards", "rescued", 78, "2 collections and views were chosen"),
+        ("patients", "system.users", 78, "not a name for a collection"),
+        ("patients", "longshore.mark", 78, "not a name for a collection"),
+    ] {
+        assert_failed(only(names, name).run().await, code, says);
+    }
+    let whole = restore(&place, &backup, &live.url()).env("LONGSHORE_RENAME", "rescued");
+    assert_failed(whole.run().await, 64, "--rename is for one table of --only-table");
+    assert_same(&there, &all(&live, live.name()).await);
+
+    let restored = only("patients", "patients.rescued").run().await.success().json();
+    assert_eq!((&restored["proven"], &restored["rows"]), (&true.into(), &2.into()), "{restored}");
+    only("pulse", "pulse_rescued").run().await.success();
+    let now = all(&live, live.name()).await;
+    let renamed = |of: &str, to: &str| -> BTreeMap<String, String> {
+        let of_it = |key: &String| key.split([' ', ':']).any(|word| word == of);
+        let mine = now.iter().filter(|(key, _)| of_it(key));
+        mine.map(|(key, value)| (key.replace(of, to), value.replace(of, to))).collect()
+    };
+    let original = all(&db, db.name()).await;
+    for (name, rescued) in [("patients", "patients.rescued"), ("pulse", "pulse_rescued")] {
+        let wanted: BTreeMap<String, String> =
+            original.clone().into_iter().filter(|(key, _)| key.split([' ', ':']).any(|word| word == name)).collect();
+        assert!(!wanted.is_empty());
+        assert_same(&wanted, &renamed(rescued, name));
+    }
+    let rest: BTreeMap<String, String> = now
+        .iter()
+        .filter(|(key, _)| !key.contains("rescued"))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    assert_same(&there, &rest);
+    assert_eq!(names_like(&live, "longshore.").await, ["longshore.mark"]);
+}
