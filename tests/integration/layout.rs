@@ -87,6 +87,7 @@ fn each_crate_keeps_to_its_own_words() {
         ("aws_sdk_s3", &["crates/store"][..]),
         ("tokio_postgres", &["crates/postgres", "crates/testkit"]),
         ("mysql_async", &["crates/mysql", "crates/testkit"]),
+        ("mysql_common", &["crates/mysql"]),
         ("mongodb::", &["crates/mongo", "crates/testkit"]),
         ("redis::aio", &["crates/lease"]),
         ("std::process::Command", &["crates/process", "crates/testkit", "tests"]),

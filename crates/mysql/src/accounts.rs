@@ -135,10 +135,11 @@ impl Accounts {
 
 /// The first column of each row; `None` when the account has gone meanwhile.
 async fn answers(session: &mut Session, sql: &str) -> Result<Option<Vec<String>>, Error> {
-    match session.conn.query::<String, _>(sql).await {
+    let what = "read the accounts";
+    match session.driver().map_err(from_mysql(what))?.query::<String, _>(sql).await {
         Ok(rows) => Ok(Some(rows)),
         Err(mysql_async::Error::Server(error)) if matches!(error.code, 1141 | 1396 | 3162) => Ok(None),
-        Err(error) => Err(from_mysql("read the accounts")(error)),
+        Err(error) => Err(from_mysql(what)(error)),
     }
 }
 

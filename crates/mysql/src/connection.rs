@@ -4,11 +4,11 @@
 //! in the protocol's text form. Promises that values arrive as they are stored: nothing is converted to another character set or time zone
 //! unless the purpose says so; and that no session gives up sooner than the job does. Refuses versions that nobody has tried.
 
-use crate::endpoint::{Endpoint, TlsMode};
+use crate::endpoint::Endpoint;
 use crate::failure::{from_mysql, map};
+use crate::link::{self, Lines, Link};
 use engine::{Error, Kind};
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, Row, Value};
+use mysql_async::Conn;
 use std::time::Duration;
 
 /// Which of the two families a server is of.
@@ -122,7 +122,7 @@ impl Record {
 
 /// One session.
 pub(crate) struct Session {
-    pub conn: Conn,
+    link: Link,
     pub server: Server,
     /// Whether it keeps the definition of a table that it has read until its transaction ends.
     pub keeps_definitions: bool,
@@ -138,46 +138,25 @@ pub(crate) const LONG_SECONDS: u32 = 604_800;
 /// Opens a session and prepares it.
 pub(crate) async fn connect(endpoint: &Endpoint, purpose: Purpose) -> Result<Session, Error> {
     let what = format!("connect to {} as {}", endpoint.server(), endpoint.user);
-    let conn = match tokio::time::timeout(PATIENCE, open(endpoint)).await {
-        Ok(conn) => conn.map_err(from_mysql(&what))?,
+    let opening = async {
+        match purpose {
+            Purpose::Read => link::for_rows(endpoint).await,
+            Purpose::Look | Purpose::Write => link::by_driver(endpoint).await,
+        }
+    };
+    let link = match tokio::time::timeout(PATIENCE, opening).await {
+        Ok(link) => link.map_err(from_mysql(&what))?,
         Err(_) => {
             return Err(Error::new(Kind::Unavailable, format!("{what}: no answer within {} s", PATIENCE.as_secs()))
                 .hint("is the server up and reachable from here? The run can be repeated as it is"));
         }
     };
     let unknown = Server { product: Product::Mysql, version: (0, 0, 0), text: String::new() };
-    let mut session = Session { conn, server: unknown, keeps_definitions: false };
+    let mut session = Session { link, server: unknown, keeps_definitions: false };
     session.server = Server::parse(&session.one("read the server's version", "SELECT VERSION()").await?.text(0))?;
     session.server.assert_known()?;
     session.prepare(purpose).await?;
     Ok(session)
-}
-
-/// The driver knows no "if the server offers it": without TLS is the second try.
-async fn open(endpoint: &Endpoint) -> Result<Conn, mysql_async::Error> {
-    if endpoint.tls == TlsMode::Disabled {
-        return Conn::new(endpoint.options(false)).await;
-    }
-    match Conn::new(endpoint.options(true)).await {
-        Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
-            if endpoint.tls == TlsMode::Preferred =>
-        {
-            Conn::new(endpoint.options(false)).await
-        }
-        // Servers of before 2015 speak versions of TLS that nobody should: the vendor's clients go on without as well.
-        Err(mysql_async::Error::Io(error)) if endpoint.tls == TlsMode::Preferred && is_tls(&error) => {
-            Conn::new(endpoint.options(false)).await
-        }
-        other => other,
-    }
-}
-
-fn is_tls(error: &mysql_async::IoError) -> bool {
-    let said = error.to_string();
-    said.contains("TLS")
-        || said.contains("HandshakeFailure")
-        || said.contains("ProtocolVersion")
-        || said.contains("InvalidContentType")
 }
 
 impl Session {
@@ -246,7 +225,7 @@ impl Session {
             }
         }
         for sql in tries {
-            match self.conn.query_drop(sql).await {
+            match self.link.run(sql.as_bytes()).await {
                 Ok(()) | Err(mysql_async::Error::Server(_)) => {}
                 Err(error) => return Err(map("prepare a session", &error)),
             }
@@ -263,7 +242,7 @@ impl Session {
         if !self.one("read the binary log's state", "SELECT @@log_bin").await?.flag(0) {
             return Ok(false);
         }
-        match self.conn.query_drop("SET SESSION sql_log_bin = 0").await {
+        match self.link.run(b"SET SESSION sql_log_bin = 0").await {
             Ok(()) => Ok(false),
             Err(mysql_async::Error::Server(_)) => Ok(true),
             Err(error) => Err(map("prepare a session", &error)),
@@ -272,8 +251,7 @@ impl Session {
 
     /// All rows of an answer.
     pub async fn rows(&mut self, what: &str, sql: &str) -> Result<Vec<Record>, Error> {
-        let rows: Vec<Row> = self.conn.query(sql).await.map_err(from_mysql(what))?;
-        Ok(rows.into_iter().map(record).collect())
+        self.link.rows(sql).await.map_err(from_mysql(what))
     }
 
     /// The first row of an answer.
@@ -292,28 +270,33 @@ impl Session {
 
     /// A statement without an answer.
     pub async fn run(&mut self, what: &str, sql: &str) -> Result<(), Error> {
-        self.conn.query_drop(sql).await.map_err(from_mysql(what))
+        self.link.run(sql.as_bytes()).await.map_err(from_mysql(what))
     }
 
     /// A statement whose bytes are in the session's own character set.
     pub async fn run_bytes(&mut self, sql: &[u8]) -> Result<(), mysql_async::Error> {
-        self.conn.query_drop(sql).await
+        self.link.run(sql).await
+    }
+
+    /// All rows of an answer, with the server's own error.
+    pub async fn answer(&mut self, sql: &str) -> Result<Vec<Record>, mysql_async::Error> {
+        self.link.rows(sql).await
+    }
+
+    /// Rows one by one, as lines.
+    pub async fn lines(&mut self, sql: &str) -> Result<Lines<'_>, mysql_async::Error> {
+        self.link.lines(sql).await
+    }
+
+    /// The driver's connection; sessions to read with need not have one.
+    pub fn driver(&mut self) -> Result<&mut Conn, mysql_async::Error> {
+        self.link.driver()
     }
 
     /// Which schema names without one are of.
     pub async fn enter(&mut self, schema: &str) -> Result<(), Error> {
         self.run(&format!("use {schema}"), &format!("USE {}", crate::quote::ident(schema))).await
     }
-}
-
-fn record(row: Row) -> Record {
-    let bytes = |value: Option<Value>| match value {
-        None | Some(Value::NULL) => None,
-        Some(Value::Bytes(bytes)) => Some(bytes),
-        // The text protocol sends nothing else.
-        Some(other) => Some(other.as_sql(true).into_bytes()),
-    };
-    Record(row.unwrap_raw().into_iter().map(bytes).collect())
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use crate::schema;
 use crate::snapshot::logs_every_commit;
 use crate::source::{SERVERS_OWN, named};
 use engine::{Error, Finding, Kind, Mark};
-use mysql_async::prelude::Queryable;
 
 /// Sessions of a job beside its workers'.
 const BESIDE_WORKERS: u64 = 4;
@@ -166,9 +165,8 @@ async fn loading(session: &mut Session) -> Result<Finding, Error> {
         return Err(Error::new(Kind::Refused, "the server is read-only, as replicas are")
             .hint("restore into one that takes writes"));
     }
-    let by_file: Result<Option<i64>, _> = session.conn.query_first("SELECT @@local_infile").await;
-    match by_file {
-        Ok(Some(1)) => Ok(Finding::good(WHAT, "LOAD DATA LOCAL")),
+    match session.answer("SELECT @@local_infile").await {
+        Ok(rows) if rows.first().is_some_and(|row| row.flag(0)) => Ok(Finding::good(WHAT, "LOAD DATA LOCAL")),
         Ok(_) => Ok(Finding::warning(
             WHAT,
             "local_infile is off",

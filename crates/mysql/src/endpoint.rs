@@ -26,19 +26,19 @@ pub(crate) enum TlsMode {
 /// A database's address and credentials.
 #[derive(Clone)]
 pub struct Endpoint {
-    host: String,
-    port: u16,
-    socket: Option<PathBuf>,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) socket: Option<PathBuf>,
     pub(crate) user: String,
-    password: Option<Zeroizing<String>>,
+    pub(crate) password: Option<Zeroizing<String>>,
     database: String,
     pub(crate) tls: TlsMode,
-    authority: Option<PathBuf>,
+    pub(crate) authority: Option<PathBuf>,
 }
 
 const FORM: &str = "write mysql://USER@HOST:PORT/DATABASE or mariadb://USER@HOST:PORT/DATABASE";
 /// A peer that went away without a word is noticed after about this long of silence.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,7 +173,7 @@ impl Endpoint {
 }
 
 /// The protocol's largest packet, in bytes: what a server sends is not cut short by us.
-const MOST_PACKET: usize = 1 << 30;
+pub(crate) const MOST_PACKET: usize = 1 << 30;
 /// Ours wait in a pool of the driver's own at most this long; we have none.
 const LONG_IDLE_SECONDS: usize = 28_800;
 

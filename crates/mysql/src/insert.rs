@@ -124,7 +124,8 @@ impl Inserter {
         }
         let what = format!("load {}", self.table.stream());
         let sql = std::mem::take(&mut self.statement);
-        let result = session.conn.query_iter(sql).await.map_err(from_mysql(&what))?;
+        let conn = session.driver().map_err(from_mysql(&what))?;
+        let result = conn.query_iter(sql).await.map_err(from_mysql(&what))?;
         let (taken, warnings) = (result.affected_rows(), result.warnings());
         result.drop_result().await.map_err(from_mysql(&what))?;
         if warnings > 0 {

@@ -21,6 +21,7 @@ mod guard;
 mod indexes;
 mod insert;
 mod keys;
+mod link;
 mod loader;
 mod locks;
 mod mark;
@@ -48,6 +49,7 @@ mod text;
 mod tsv;
 mod unchanged;
 mod views;
+mod wire;
 
 pub use databases::databases;
 pub use doctor::{examine_source, examine_target, is_empty};

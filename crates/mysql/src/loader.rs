@@ -5,7 +5,7 @@
 //! data (<https://dev.mysql.com/doc/refman/9.0/en/load-data-local.html>), so the transaction is left to die with its session. Where the server takes no files, rows go in by `INSERT`.
 
 use crate::catalog::Table;
-use crate::connection::Session;
+use crate::connection::{Record, Session};
 use crate::failure::{from_mysql, map};
 use crate::indexes::LateIndexes;
 use crate::insert::Inserter;
@@ -121,7 +121,7 @@ impl SegmentLoader {
         let ended = task.await.map_err(|e| Error::new(Kind::Internal, format!("{what}: {e}")))?;
         let (mut session, result) = ended;
         result.map_err(from_mysql(&what))?;
-        let info = session.conn.info().into_owned();
+        let info = session.driver().map_err(from_mysql(&what))?.info().into_owned();
         let counts = Counts::parse(&info)
             .ok_or_else(|| Error::new(Kind::Internal, format!("{what}: the server says {info:?}")))?;
         if counts.warnings > 0 {
@@ -170,8 +170,13 @@ pub(crate) fn load_statement(file: &str, into: &str, table: &Table) -> String {
 fn start(mut session: Box<Session>, sql: String) -> (mpsc::Sender<Piece>, JoinHandle<Ended>) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let task = tokio::spawn(async move {
-        session.conn.set_infile_handler(async move { Ok(file(receiver).boxed()) });
-        let result = session.conn.query_drop(sql).await;
+        let result = match session.driver() {
+            Ok(conn) => {
+                conn.set_infile_handler(async move { Ok(file(receiver).boxed()) });
+                conn.query_drop(sql).await
+            }
+            Err(error) => Err(error),
+        };
         (session, result)
     });
     (sender, task)
@@ -294,7 +299,9 @@ pub(crate) async fn assert_harmless(session: &mut Session, table: &Table, count:
         let named = |name: &str| message.contains(&format!("column '{name}'"));
         table.columns.iter().any(|column| column.form == form && named(&column.name))
     };
-    let warnings: Vec<(String, u16, String)> = session.conn.query("SHOW WARNINGS").await.map_err(from_mysql(what))?;
+    let rows = session.rows(what, "SHOW WARNINGS").await?;
+    let code = |row: &Record| row.number(1).and_then(|code| u16::try_from(code).ok()).unwrap_or_default();
+    let warnings: Vec<(u16, String)> = rows.iter().map(|row| (code(row), row.text(2))).collect();
     let harmless = |code: u16, message: &str| {
         (code == 1265 && of(Form::Number, message))
             || (code == 1264 && of(Form::Double, message))
@@ -302,7 +309,7 @@ pub(crate) async fn assert_harmless(session: &mut Session, table: &Table, count:
             || (code == 4114 && table.history.is_some())
     };
     let shown = warnings.len() as u64;
-    let Some((_, code, message)) = warnings.into_iter().find(|(_, code, message)| !harmless(*code, message)) else {
+    let Some((code, message)) = warnings.into_iter().find(|(code, message)| !harmless(*code, message)) else {
         if count <= shown {
             return Ok(());
         }

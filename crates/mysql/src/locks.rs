@@ -11,7 +11,6 @@ use crate::failure::{code, map};
 use crate::privileges::Grants;
 use crate::snapshot::Wanted;
 use engine::{Error, Kind};
-use mysql_async::prelude::Queryable;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -152,7 +151,7 @@ async fn lock_tables(keeper: &mut Session, tables: &[String]) -> Result<Tried, m
         return Ok(Tried::Had);
     }
     let list: Vec<String> = tables.iter().map(|table| format!("{table} READ")).collect();
-    match keeper.conn.query_drop(format!("LOCK TABLES {}", list.join(", "))).await {
+    match keeper.run_bytes(format!("LOCK TABLES {}", list.join(", ")).as_bytes()).await {
         Ok(()) => Ok(Tried::Had),
         Err(error) if code(&error) == Some(1205) => Ok(Tried::Busy),
         Err(error) if matches!(code(&error), Some(1044 | 1142 | 1227)) => Ok(Tried::MayNot(error)),
@@ -165,7 +164,7 @@ async fn lock_server(leader: &mut Session) -> Result<Tried, Error> {
     const WHAT: &str = "hold the server still for the snapshot";
     let short = format!("SET SESSION lock_wait_timeout = {ONE_TRY_SECONDS}, wait_timeout = {LOCKED_SECONDS}");
     leader.run(WHAT, &short).await?;
-    let tried = match leader.conn.query_drop("FLUSH TABLES WITH READ LOCK").await {
+    let tried = match leader.run_bytes(b"FLUSH TABLES WITH READ LOCK").await {
         Ok(()) => return Ok(Tried::Had),
         Err(error) if matches!(code(&error), Some(1044 | 1045 | 1227 | 1142)) => Tried::MayNot(error),
         Err(error) if code(&error) == Some(1205) => {

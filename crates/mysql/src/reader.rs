@@ -8,12 +8,9 @@ use crate::catalog::Table;
 use crate::connection::Session;
 use crate::failure::{from_mysql, map};
 use crate::segments::Range;
-use crate::tsv;
 use crate::unchanged;
 use async_trait::async_trait;
 use engine::{Error, Kind, Reader, RowSink, Segment, StreamName};
-use mysql_async::prelude::Queryable;
-use mysql_async::{Row, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -66,30 +63,17 @@ impl SegmentReader {
         // A table of computed columns alone has rows without content: what is asked in their place is not part of them.
         let empty = table.columns.is_empty() && table.history.is_none();
         self.savepoint("SAVEPOINT longshore_segment").await?;
-        let mut result = self.session.conn.query_iter(sql).await.map_err(from_mysql(&what))?;
+        let mut lines = self.session.lines(&sql).await.map_err(from_mysql(&what))?;
         let mut line = Vec::new();
-        while let Some(row) = result.next().await.map_err(|e| map(&what, &e))? {
-            line.clear();
-            if !empty {
-                push_row(&mut line, &row);
+        while lines.next(&mut line).await.map_err(|e| map(&what, &e))? {
+            if empty {
+                line.clear();
             }
             if sink.push(&line) {
                 let taken = sink.drain().await;
                 taken.map_err(|e| Error::new(Kind::Interrupted, format!("read {}", segment.stream)).because(e))?;
             }
         }
-        drop(result);
         self.savepoint("ROLLBACK TO SAVEPOINT longshore_segment").await
-    }
-}
-
-fn push_row(line: &mut Vec<u8>, row: &Row) {
-    for at in 0..row.len() {
-        let value = match row.as_ref(at) {
-            Some(Value::Bytes(bytes)) => Some(bytes.as_slice()),
-            // The text protocol has nothing but bytes and NULL.
-            _ => None,
-        };
-        tsv::push(line, at == 0, value);
     }
 }

@@ -7,7 +7,6 @@ use crate::catalog::{Catalog, Database, Key, Leading, Moment, Program, ProgramKi
 use crate::columns::{Described, describe};
 use crate::connection::{Record, Session};
 use crate::engines;
-use crate::failure::from_mysql;
 use crate::mark;
 use crate::quote::{ident, literal, qualified};
 use crate::replaced;
@@ -382,8 +381,6 @@ pub(crate) fn plain_word(word: &str) -> Result<&str, Error> {
 }
 
 async fn warns_of_invalid(session: &mut Session) -> Result<bool, Error> {
-    use mysql_async::prelude::Queryable;
-    let warnings: Vec<(String, u16, String)> =
-        session.conn.query("SHOW WARNINGS").await.map_err(from_mysql("ask for warnings"))?;
-    Ok(warnings.iter().any(|(_, code, _)| *code == 1356))
+    let warnings = session.rows("ask for warnings", "SHOW WARNINGS").await?;
+    Ok(warnings.iter().any(|row| row.number(1) == Some(1356)))
 }

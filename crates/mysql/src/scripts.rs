@@ -133,7 +133,8 @@ async fn run_one(endpoint: &Endpoint, schema: &str, script: &Script) -> Result<u
         let kind = if error.kind == Kind::Changed { Kind::Config } else { error.kind };
         Error { kind, ..error }.hint("the target is as it was")
     };
-    let mut answers = session.conn.query_iter(script.text.as_str()).await.map_err(|error| failed(done, &error))?;
+    let conn = session.driver().map_err(|error| failed(done, &error))?;
+    let mut answers = conn.query_iter(script.text.as_str()).await.map_err(|error| failed(done, &error))?;
     // The driver says that nothing is left when one more statement has answered without rows, and also when it has failed: only dropping the answers tells.
     while !answers.is_empty() {
         answers.for_each(drop).await.map_err(|error| failed(done, &error))?;

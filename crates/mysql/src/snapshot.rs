@@ -15,7 +15,6 @@ use crate::privileges::Grants;
 use crate::quote::qualified;
 use crate::schema::Listed;
 use engine::{Error, Kind};
-use mysql_async::prelude::Queryable;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -110,15 +109,12 @@ pub(crate) async fn logs_every_commit(leader: &mut Session) -> Result<bool, Erro
         return Ok(false);
     }
     // Only who may see the log's filters knows that there are none.
-    let row: Option<mysql_async::Row> = match leader.conn.query_first("SHOW MASTER STATUS").await {
-        Ok(row) => row,
+    let row = match leader.answer("SHOW MASTER STATUS").await {
+        Ok(rows) => rows.into_iter().next(),
         Err(error) if code(&error).is_some() => None,
         Err(error) => return Err(map("ask how commits are logged", &error)),
     };
-    let empty = |row: &mysql_async::Row, at: usize| {
-        row.get::<Option<String>, _>(at).flatten().is_none_or(|text| text.is_empty())
-    };
-    Ok(row.is_some_and(|row| empty(&row, 2) && empty(&row, 3)))
+    Ok(row.is_some_and(|row| row.text(2).is_empty() && row.text(3).is_empty()))
 }
 
 async fn finish(
@@ -179,19 +175,17 @@ async fn mariadb_gtid(leader: &mut Session, at: &Position) -> Option<String> {
 /// The place in the binary log while everything stands still; nothing where there is none or the user may not ask.
 async fn place(leader: &mut Session) -> Result<(Option<Position>, Option<String>), Error> {
     let sql = if leader.server.is_mysql(8, 2, 0) { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
-    let row: Option<mysql_async::Row> = match leader.conn.query_first(sql).await {
-        Ok(row) => row,
+    let row = match leader.answer(sql).await {
+        Ok(rows) => rows.into_iter().next(),
         Err(error) if code(&error).is_some() => None,
         Err(error) => return Err(from_mysql("read the place in the binary log")(error)),
     };
     let Some(row) = row else { return Ok((None, None)) };
-    let file: Option<String> = row.get(0);
-    let position: Option<u64> = row.get(1);
-    let binlog = file.zip(position).map(|(file, position)| Position { file, position });
+    let binlog = row.maybe(0).zip(row.number(1)).map(|(file, position)| Position { file, position });
     let gtid = if leader.server.is_mariadb() {
         leader.one("read the GTID", "SELECT @@gtid_binlog_pos").await?.maybe(0)
     } else {
-        row.get::<Option<String>, _>(4).flatten()
+        row.maybe(4)
     };
     Ok((binlog, gtid.map(|gtid| gtid.replace('\n', "")).filter(|gtid| !gtid.is_empty())))
 }
