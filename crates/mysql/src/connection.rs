@@ -9,6 +9,7 @@ use crate::failure::{from_mysql, map};
 use crate::link::{self, Lines, Link};
 use engine::{Error, Kind};
 use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
 use std::time::Duration;
 
 /// Which of the two families a server is of.
@@ -89,6 +90,8 @@ pub(crate) enum Purpose {
     Read,
     /// Making things and loading rows.
     Write,
+    /// Statements of a caller's own, by all rules that the server has.
+    Statements,
 }
 
 /// One answer of the text protocol: a column is bytes or NULL.
@@ -130,6 +133,9 @@ pub(crate) struct Session {
 
 /// The mode of sessions that make things: values are taken as they are, engines are those that were asked for.
 pub(crate) const WRITE_MODE: &str = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION";
+/// The mode of sessions whose values the server is to judge: it refuses what it would change, as far as any mode makes it. A zero is a number, and not a wish for the next one.
+const STRICT_MODE: &str = "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,\
+    NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO";
 /// How long a server may take to let us in.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a session of ours may stand idle while the others work, in seconds: a week.
@@ -141,7 +147,7 @@ pub(crate) async fn connect(endpoint: &Endpoint, purpose: Purpose) -> Result<Ses
     let opening = async {
         match purpose {
             Purpose::Read => link::for_rows(endpoint).await,
-            Purpose::Look | Purpose::Write => link::by_driver(endpoint).await,
+            Purpose::Look | Purpose::Write | Purpose::Statements => link::by_driver(endpoint).await,
         }
     };
     let link = match tokio::time::timeout(PATIENCE, opening).await {
@@ -189,8 +195,17 @@ impl Session {
                 "lock_wait_timeout = 60".to_owned(),
                 "unique_checks = 0".to_owned(),
             ]),
+            Purpose::Statements => settings.extend([
+                format!("sql_mode = '{STRICT_MODE}'"),
+                "foreign_key_checks = 1".to_owned(),
+                "unique_checks = 1".to_owned(),
+                "sql_safe_updates = 0".to_owned(),
+            ]),
         }
         if self.server.is_mariadb() {
+            if purpose == Purpose::Statements {
+                settings.push("check_constraint_checks = 1".to_owned());
+            }
             settings.push("max_statement_time = 0".to_owned());
             settings.push("idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0".to_owned());
         }
@@ -251,7 +266,20 @@ impl Session {
 
     /// All rows of an answer.
     pub async fn rows(&mut self, what: &str, sql: &str) -> Result<Vec<Record>, Error> {
-        self.link.rows(sql).await.map_err(from_mysql(what))
+        self.records(sql).await.map_err(from_mysql(what))
+    }
+
+    /// The same, with the driver's own error.
+    pub async fn records(&mut self, sql: &str) -> Result<Vec<Record>, mysql_async::Error> {
+        self.link.rows(sql).await
+    }
+
+    /// A statement that changes rows: how many, and how many warnings.
+    pub async fn change(&mut self, sql: &str) -> Result<(u64, u16), mysql_async::Error> {
+        let result = self.driver()?.query_iter(sql).await?;
+        let said = (result.affected_rows(), result.warnings());
+        result.drop_result().await?;
+        Ok(said)
     }
 
     /// The first row of an answer.

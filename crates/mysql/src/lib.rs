@@ -16,6 +16,7 @@ mod engines;
 mod export;
 mod export_script;
 mod failure;
+mod fill;
 mod filter;
 mod guard;
 mod indexes;
@@ -43,6 +44,7 @@ mod scripts;
 mod segments;
 mod snapshot;
 mod source;
+mod statements;
 mod swap;
 mod target;
 mod text;
@@ -55,9 +57,12 @@ pub use databases::databases;
 pub use doctor::{examine_source, examine_target, is_empty};
 pub use endpoint::Endpoint;
 pub use export::export;
+pub use fill::{Fill, Rows};
 pub use mark::mark;
+pub use quote::{ident, literal, qualified};
 pub use rollback::rollback;
 pub use source::MysqlSource;
+pub use statements::{Changed, StatementError, StatementSession, TextRow, examine_statements};
 pub use target::MysqlTarget;
 
 /// Whether these are the documents of a backup by this driver.

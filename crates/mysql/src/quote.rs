@@ -4,17 +4,20 @@
 //! session's character set; and the change of a schema's name where the server itself wrote it. Refuses to change what a person wrote inside a body.
 
 /// A name between backticks.
-pub(crate) fn ident(name: &str) -> String {
+#[must_use]
+pub fn ident(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
 /// A table of a schema.
-pub(crate) fn qualified(schema: &str, name: &str) -> String {
+#[must_use]
+pub fn qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", ident(schema), ident(name))
 }
 
 /// Text as a value. In hexadecimal nothing has to be escaped, which depends on sql_mode.
-pub(crate) fn literal(text: &str) -> String {
+#[must_use]
+pub fn literal(text: &str) -> String {
     if text.is_empty() { "''".to_owned() } else { format!("_utf8mb4 {}", hex(text.as_bytes())) }
 }
 

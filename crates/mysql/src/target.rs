@@ -272,14 +272,14 @@ fn absent(error: Error) -> Error {
 }
 
 /// A server that takes no writes is better known now than after the schema.
-async fn refuse_read_only(session: &mut Session, endpoint: &Endpoint) -> Result<(), Error> {
+pub(crate) async fn refuse_read_only(session: &mut Session, endpoint: &Endpoint) -> Result<(), Error> {
     let row = session.one("ask whether the server takes writes", "SELECT @@global.read_only").await?;
     if !row.flag(0) {
         return Ok(());
     }
     // Whoever may write all the same finds out by writing; everybody else by this.
     let what = format!("{} is read-only, as replicas are", endpoint.server());
-    Err(Error::new(Kind::Refused, what).hint("restore into a server that takes writes; nothing was changed"))
+    Err(Error::new(Kind::Refused, what).hint("name a server that takes writes; nothing was changed"))
 }
 
 /// Drops what was replaced; its name, where that fails.
