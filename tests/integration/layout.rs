@@ -51,7 +51,7 @@ fn crates_depend_only_on_the_layers_below() {
         ("jobkit", set(&["engine", "lease", "repository", "signals", "store"])),
         ("lease", set(&["engine", "postgres", "store"])),
         ("drops", set(&[])),
-        ("loader", set(&["drops", "engine", "lease", "postgres", "process"])),
+        ("loader", set(&["drops", "engine", "lease", "mysql", "postgres", "process"])),
         ("load", set(&["drops", "jobkit", "lease", "loader"])),
         ("backup", set(&["databases", "engine", "jobkit", "repository"])),
         ("restore", set(&["databases", "engine", "jobkit", "lease", "repository"])),

@@ -280,7 +280,7 @@ async fn options_that_cannot_be_are_told_before_anything_is_asked() {
         ("LONGSHORE_KEY", "id", 64, "--key is for"),
         ("LONGSHORE_MAX_REJECTS", "3", 64, "belong together"),
         ("LONGSHORE_NULL", "NA", 64, "need --format"),
-        ("LONGSHORE_TARGET", "mysql://u@h/d", 78, "mysql"),
+        ("LONGSHORE_TARGET", "mongodb://u@h/d", 78, "mongodb"),
         ("LONGSHORE_LEASE", "file://here", 78, "lease"),
     ] {
         refused(dock.load("one").env(name, value).run().await, code, words);

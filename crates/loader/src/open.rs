@@ -4,19 +4,26 @@
 
 use engine::Kind;
 use lease::Job;
-use postgres::Endpoint;
 
 use crate::record::Record;
-use crate::{Error, Ledger, Limits, Mode, Postgres, PostgresLedger, TableName, Target};
+use crate::{Error, Ledger, Limits, Mode, MysqlLedger, MysqlTarget, Postgres, PostgresLedger, TableName, Target};
 
-fn postgres_at(url: &str, password: Option<&str>) -> Result<Endpoint, Error> {
+/// A database, by its URL.
+enum Place {
+    Postgres(postgres::Endpoint),
+    Mysql(mysql::Endpoint),
+}
+
+fn place(url: &str, password: Option<&str>) -> Result<Place, Error> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     match scheme {
-        "mysql" | "mariadb" | "mongodb" | "mongodb+srv" => {
+        "mysql" | "mariadb" => Ok(Place::Mysql(mysql::Endpoint::parse(url, password)?)),
+        "mongodb" | "mongodb+srv" => {
             let what = format!("drops cannot be loaded into {scheme}:// yet");
-            Err(engine::Error::new(Kind::Unsupported, what).hint("write postgres://USER@HOST:PORT/DATABASE").into())
+            let hint = "write postgres://USER@HOST:PORT/DATABASE, or mysql:// or mariadb://";
+            Err(engine::Error::new(Kind::Unsupported, what).hint(hint).into())
         }
-        _ => Ok(Endpoint::parse(url, password)?),
+        _ => Ok(Place::Postgres(postgres::Endpoint::parse(url, password)?)),
     }
 }
 
@@ -32,7 +39,10 @@ pub fn open(
     limits: Limits,
     allow_empty: bool,
 ) -> Result<Box<dyn Target>, Error> {
-    Ok(Box::new(Postgres::new(postgres_at(url, password)?, table, mode, limits).allow_empty(allow_empty)))
+    Ok(match place(url, password)? {
+        Place::Postgres(at) => Box::new(Postgres::new(at, table, mode, limits).allow_empty(allow_empty)),
+        Place::Mysql(at) => Box::new(MysqlTarget::new(at, table, mode, limits).allow_empty(allow_empty)),
+    })
 }
 
 /// The ledger of a database into which somebody else loads. `password` goes before one in the URL. Talks to nobody.
@@ -40,7 +50,10 @@ pub fn open(
 /// # Errors
 /// [`Error::Target`] naming what is wrong with the URL.
 pub fn open_ledger(url: &str, password: Option<&str>, limits: Limits) -> Result<Box<dyn Ledger>, Error> {
-    Ok(Box::new(PostgresLedger::new(postgres_at(url, password)?, limits)))
+    Ok(match place(url, password)? {
+        Place::Postgres(at) => Box::new(PostgresLedger::new(at, limits)),
+        Place::Mysql(at) => Box::new(MysqlLedger::new(at, limits)),
+    })
 }
 
 /// What the ledger of a database knows, newest first, at most so many runs.
@@ -48,5 +61,8 @@ pub fn open_ledger(url: &str, password: Option<&str>, limits: Limits) -> Result<
 /// # Errors
 /// [`Error::Target`], with kind `NotFound` when there is no ledger.
 pub async fn history(url: &str, password: Option<&str>, job: Option<&Job>, most: u32) -> Result<Vec<Record>, Error> {
-    Postgres::history(&postgres_at(url, password)?, job, most).await
+    match place(url, password)? {
+        Place::Postgres(at) => Postgres::history(&at, job, most).await,
+        Place::Mysql(at) => MysqlTarget::history(&at, job, most).await,
+    }
 }

@@ -66,7 +66,7 @@ mod tests {
         shutdown.stop(StopSignal::Terminate);
         let table = || "t".parse().unwrap();
         let opened =
-            loader::open("mysql://u@h/d", None, table(), loader::Mode::Append, loader::Limits::default(), false);
+            loader::open("mongodb://u@h/d", None, table(), loader::Mode::Append, loader::Limits::default(), false);
         let Err(Error::Target(source)) = opened else { panic!("it is no target yet") };
         let source = Box::new(source);
         let unsettled = Error::Unsettled { run: lease::RunId::generate(), location: "here".to_owned(), source };

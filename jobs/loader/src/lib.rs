@@ -261,7 +261,7 @@ mod tests {
     fn rows_that_were_left_out_are_kept_unless_the_load_is_known_not_to_have_happened() {
         assert!(!needs_rejects(&Err(Error::Stopped)));
         let opened =
-            loader::open("mysql://u@h/d", None, "t".parse().unwrap(), loader::Mode::Append, Limits::default(), false);
+            loader::open("mongodb://u@h/d", None, "t".parse().unwrap(), loader::Mode::Append, Limits::default(), false);
         let Err(Error::Target(source)) = opened else { panic!("it is no target yet") };
         let (run, location) = (RunId::generate(), "here".to_owned());
         assert!(needs_rejects(&Err(Error::Unsettled { run, location, source: Box::new(source) })));

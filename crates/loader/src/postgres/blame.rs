@@ -11,11 +11,10 @@ use postgres::{StatementError, StatementSession, literal};
 use super::commit::{begin, roll_back};
 use super::merge::{insert, make_room};
 use super::staging::{Staged, column};
+use crate::blamed::{MOST, at_place, not_taken};
 use crate::record::Record;
 use crate::{BadRow, Error, Mode};
 
-/// How many rows an error lists.
-pub(super) const MOST: usize = 20;
 /// Errors that are about something else than rows: the connection, rights, locks, the server. User-defined states are about rows.
 const NOT_ROWS: [&str; 16] =
     ["08", "0A", "25", "26", "28", "34", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "XX"];
@@ -49,14 +48,7 @@ pub(super) async fn explain(
         let what = format!("{} does not take the rows: {}", staged.table.shown, why(&error));
         return Error::rows(what, found, false);
     }
-    not_taken(staged, found)
-}
-
-/// The error that lists rows.
-pub(super) fn not_taken(staged: &Staged, mut rows: Vec<BadRow>) -> Error {
-    let more = rows.len() > MOST;
-    rows.truncate(MOST);
-    Error::rows(format!("{} does not take rows of the drop:", staged.table.shown), rows, more)
+    not_taken(&staged.table.shown, found)
 }
 
 async fn search(
@@ -170,18 +162,12 @@ pub(super) async fn refuse(
 ) -> Result<(), Error> {
     let query = format!("SELECT f::text, l::text FROM {} WHERE {condition} ORDER BY n LIMIT {}", staged.sql, MOST + 1);
     let rows = listed(session, record, &query, why).await?;
-    if rows.is_empty() { Ok(()) } else { Err(not_taken(staged, rows)) }
+    if rows.is_empty() { Ok(()) } else { Err(not_taken(&staged.table.shown, rows)) }
 }
 
 async fn listed(session: &StatementSession, record: &Record, query: &str, why: &str) -> Result<Vec<BadRow>, Error> {
     let rows = session.rows("look for rows that are not taken", query, &[]).await.map_err(told)?;
     Ok(rows.iter().map(|row| at_place(record, row[0].as_deref(), row[1].as_deref(), why.to_owned())).collect())
-}
-
-pub(super) fn at_place(record: &Record, file: Option<&str>, line: Option<&str>, why: String) -> BadRow {
-    let file = file.and_then(|file| file.parse::<usize>().ok()).and_then(|at| record.files.get(at));
-    let line = line.and_then(|line| line.parse().ok()).unwrap_or_default();
-    BadRow { file: file.map(|file| file.path.clone()).unwrap_or_default(), line, column: None, why }
 }
 
 async fn refers_to_itself(session: &StatementSession, error: &StatementError) -> Result<bool, Error> {

@@ -3,7 +3,7 @@
 //! Owns the look at the fence, which is its first statement, and its commit. Promises that without the newest number nothing else is done, and that a
 //! commit whose answer was lost is looked up under the fence's lock: then the transaction has ended, one way or the other. Refuses to guess.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::Kind;
@@ -12,10 +12,8 @@ use postgres::StatementSession;
 use super::{PostgresLedger, blame, ground, ledger};
 use crate::Error;
 use crate::record::{Counts, Record};
+use crate::settle::{Asked, settle};
 use crate::target::{Fence, Ledger, Merge, Ready};
-
-/// How long to wait before a server that did not answer is asked again.
-const AGAIN: Duration = Duration::from_millis(250);
 
 /// Begins the transaction, with the look at the fence.
 pub(super) async fn begin(session: &StatementSession, books: &PostgresLedger, fence: &Fence) -> Result<(), Error> {
@@ -108,35 +106,18 @@ impl Ready for Transaction {
     }
 }
 
-/// Finds out what became of a commit whose answer was lost.
-async fn settle(books: &PostgresLedger, record: &Record, lost: engine::Error) -> Result<(), Error> {
-    tracing::warn!(error = %lost, "the answer to the commit was lost; asking the ledger");
-    let begun = Instant::now();
-    loop {
-        let last = match look_up(books, record).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => {
-                let what = format!("the load was not committed: {}", lost.what);
-                return Err(engine::Error::new(Kind::Unavailable, what)
-                    .hint("nothing was changed; start again")
-                    .into());
-            }
-            Err(error) => error,
-        };
-        if begun.elapsed() > books.limits.settle {
-            let location = books.location();
-            return Err(Error::Unsettled { run: record.run, location, source: Box::new(last) });
-        }
-        tokio::time::sleep(AGAIN).await;
+#[async_trait]
+impl Asked for PostgresLedger {
+    fn patience(&self) -> Duration {
+        self.limits.settle
     }
-}
 
-/// Whether the run has loaded, known for certain: the fence's lock is had when its transaction has ended.
-async fn look_up(books: &PostgresLedger, record: &Record) -> Result<bool, engine::Error> {
-    let session = books.session(Some(record.run)).await?;
-    session.run("ask the ledger", "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE").await?;
-    ground::wait(&session, &record.job).await?;
-    let loaded = ledger::has_loaded(&session, record).await?;
-    roll_back(&session).await;
-    Ok(loaded)
+    async fn has_loaded(&self, record: &Record) -> Result<bool, engine::Error> {
+        let session = self.session(Some(record.run)).await?;
+        session.run("ask the ledger", "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE").await?;
+        ground::wait(&session, &record.job).await?;
+        let loaded = ledger::has_loaded(&session, record).await?;
+        roll_back(&session).await;
+        Ok(loaded)
+    }
 }

@@ -7,8 +7,8 @@ use engine::Kind;
 use lease::{Epoch, Job, RunId};
 use postgres::{StatementError, StatementSession};
 
-use super::{epoch, number};
 use crate::Error;
+use crate::ledger_row::{epoch, number};
 
 /// The lock under which the ground is made: any number that no other program is likely to take.
 const GROUND_LOCK: i64 = 0x6c6f_6e67_7368_6f72;

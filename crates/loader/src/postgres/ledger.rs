@@ -3,13 +3,13 @@
 //! Owns reading and writing it. Promises that a run counts as loaded in the same transaction in which its rows are, and that no drop counts as
 //! loaded twice for a job: an index of the table says so.
 
-use engine::Kind;
 use lease::Job;
-use postgres::{StatementError, StatementSession, TextRow};
+use postgres::{StatementError, StatementSession};
 
-use super::{epoch, ground, number};
+use super::ground;
 use crate::Error;
-use crate::record::{Counts, Record, Status};
+use crate::ledger_row::{self, read};
+use crate::record::{Counts, Record};
 use crate::target::Look;
 
 /// In the order of `read`.
@@ -26,63 +26,9 @@ const INSERT: &str = "INSERT INTO longshore.load_ledger (run_id, job, drop_id, l
     $19::text, coalesce((SELECT minted FROM longshore.load_fence WHERE job = $2::text AND run_id = $1::text), pg_catalog.clock_timestamp()), \
     pg_catalog.clock_timestamp())";
 
-fn read(row: &TextRow) -> Result<Record, Error> {
-    let text = |at: usize| row.get(at).cloned().flatten();
-    let plain = |at: usize| text(at).unwrap_or_default();
-    let damaged = |what: &str| engine::Error::new(Kind::Data, format!("the ledger holds {what} that cannot be read"));
-    Ok(Record {
-        run: plain(0).parse().map_err(|_| damaged("a run's id"))?,
-        job: Job::parse(&plain(1)).map_err(|_| damaged("a job's name"))?,
-        drop: text(2),
-        listing: plain(3),
-        epoch: epoch(text(4).as_ref())?,
-        status: Status::read(&plain(5)),
-        table: plain(6),
-        mode: plain(7),
-        source: plain(8),
-        files: serde_json::from_str(&plain(9)).map_err(|_| damaged("a list of files"))?,
-        counts: Counts {
-            read: number(text(10).as_ref())?,
-            inserted: number(text(11).as_ref())?,
-            updated: number(text(12).as_ref())?,
-            deleted: number(text(13).as_ref())?,
-            rejected: number(text(14).as_ref())?,
-        },
-        options: plain(15),
-        program: plain(16),
-        image: text(17),
-        started: text(18),
-        finished: text(19),
-        error: text(20),
-    })
-}
-
 async fn insert(session: &StatementSession, record: &Record) -> Result<(), StatementError> {
-    let files = serde_json::to_string(&record.files).unwrap_or_else(|_| "[]".to_owned());
-    let Counts { read, inserted, updated, deleted, rejected } = record.counts;
-    let (run, number) = (record.run.to_string(), record.epoch.to_string());
-    let counts = [read, inserted, updated, deleted, rejected].map(|count| count.to_string());
-    let values = [
-        Some(run.as_str()),
-        Some(record.job.as_str()),
-        record.drop.as_deref(),
-        Some(&record.listing),
-        Some(&number),
-        Some(record.status.as_str()),
-        Some(&record.table),
-        Some(&record.mode),
-        Some(&record.source),
-        Some(&files),
-        Some(&counts[0]),
-        Some(&counts[1]),
-        Some(&counts[2]),
-        Some(&counts[3]),
-        Some(&counts[4]),
-        Some(&record.options),
-        Some(&record.program),
-        record.image.as_deref(),
-        record.error.as_deref(),
-    ];
+    let values = ledger_row::values(record);
+    let values: Vec<_> = values.iter().map(Option::as_deref).collect();
     session.change("write into the ledger", INSERT, &values).await.map(drop)
 }
 
@@ -135,7 +81,7 @@ pub(super) async fn loaded(session: &StatementSession, job: &Job, look: Look<'_>
         "SELECT {COLUMNS} FROM longshore.load_ledger WHERE job = $1::text AND {condition} ORDER BY epoch DESC LIMIT 1"
     );
     let rows = session.rows("look into the ledger", &query, &[Some(job.as_str()), Some(&value)]).await;
-    rows.map_err(|error| error.error)?.first().map(read).transpose()
+    rows.map_err(|error| error.error)?.first().map(|row| read(row)).transpose()
 }
 
 /// The newest runs.
@@ -146,5 +92,5 @@ pub(super) async fn history(session: &StatementSession, job: Option<&Job>, most:
     );
     let values = [job.map(Job::as_str), Some(&*most.to_string())];
     let rows = session.rows("read the ledger", &query, &values).await.map_err(|error| error.error)?;
-    rows.iter().map(read).collect()
+    rows.iter().map(|row| read(row)).collect()
 }

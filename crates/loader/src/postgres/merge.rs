@@ -12,6 +12,7 @@ use postgres::{StatementError, StatementSession, ident};
 use super::commit::{Transaction, begin, roll_back};
 use super::staging::{Staged, column};
 use super::{blame, ground, ledger, strict, table};
+use crate::blamed::{no_rows_to_replace_by, not_taken};
 use crate::record::{Counts, Record};
 use crate::target::Merge;
 use crate::{Error, Mode};
@@ -71,7 +72,7 @@ async fn attempt(
     refuse_nulls(session, staged, record).await?;
     let changed = strict::find(session, staged, record).await.map_err(Failed::Rows)?;
     if !changed.is_empty() {
-        return Err(Failed::Other(blame::not_taken(staged, changed)));
+        return Err(Failed::Other(not_taken(&staged.table.shown, changed)));
     }
     let mut counts = record.counts;
     if staged.target.mode == Mode::Replace {
@@ -108,12 +109,7 @@ async fn refuse_nulls(session: &StatementSession, staged: &Staged, record: &Reco
 pub(super) async fn make_room(session: &StatementSession, staged: &Staged, record: &Record) -> Result<u64, Error> {
     let (table, shown) = (&staged.table.sql, &staged.table.shown);
     if record.counts.read == 0 && !staged.target.allow_empty {
-        return Err(Error::Rows {
-            what: format!("the drop holds no rows: replacing would leave {shown} empty"),
-            rows: Vec::new(),
-            more: false,
-            advice: Some("say --allow-empty when that is meant; nothing was changed".to_owned()),
-        });
+        return Err(no_rows_to_replace_by(shown));
     }
     let what = format!("replace the rows of {shown}");
     let lock = format!("SET CONSTRAINTS ALL DEFERRED; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");

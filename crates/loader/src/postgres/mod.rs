@@ -17,7 +17,7 @@ mod table;
 
 use async_trait::async_trait;
 use engine::Kind;
-use lease::{Epoch, Job};
+use lease::Job;
 use postgres::{Endpoint, StatementSession};
 
 pub use books::PostgresLedger;
@@ -93,14 +93,4 @@ impl Target for Postgres {
         let session = self.books.session(Some(fence.run)).await?;
         staging::clear(&session, fence, CLEAR_PATIENCE.min(self.books.lock_patience())).await
     }
-}
-
-/// A number that the server wrote.
-fn number(text: Option<&String>) -> Result<u64, Error> {
-    let parsed = text.and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| engine::Error::new(Kind::Internal, "the server wrote something that is no number").into())
-}
-
-fn epoch(text: Option<&String>) -> Result<Epoch, Error> {
-    number(text).map(Epoch)
 }

@@ -6,12 +6,12 @@
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
-use lease::{Epoch, Job};
+use lease::Epoch;
 use postgres::{StatementCopy, StatementSession, qualified};
-use sha2::{Digest, Sha256};
 
 use super::table::Table;
 use super::{Postgres, blame, merge};
+use crate::names::{family, number_in};
 use crate::record::Record;
 use crate::target::{Fence, Merge, Portion, Staging, Writer};
 use crate::{BadRow, Error};
@@ -31,22 +31,9 @@ pub(super) struct Staged {
     pub sql: String,
 }
 
-/// What all staging tables of a job have in common.
-fn family(job: &Job) -> String {
-    let hash = Sha256::digest(job.as_str().as_bytes());
-    let digits: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("__stg_{digits}_")
-}
-
 fn name(table: &str, fence: &Fence) -> String {
     let end = (0..=NAME_BYTES.min(table.len())).rev().find(|end| table.is_char_boundary(*end)).unwrap_or(0);
     format!("{}{}{}", &table[..end], family(&fence.job), fence.epoch)
-}
-
-/// The number in a staging table's name, when it is of this job.
-fn number_in(name: &str, job: &Job) -> Option<Epoch> {
-    let (_, number) = name.rsplit_once(&family(job))?;
-    number.parse().ok().map(Epoch)
 }
 
 /// The name of a column in staging: the table's own may be anything.
@@ -206,7 +193,7 @@ fn encode(buffer: &mut BytesMut, portion: &Portion, columns: &[String]) -> Resul
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use drops::{Batch, Place};
-    use lease::RunId;
+    use lease::{Job, RunId};
 
     use super::*;
 

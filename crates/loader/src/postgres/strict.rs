@@ -7,10 +7,10 @@
 
 use postgres::{StatementError, StatementSession};
 
-use super::blame::{MOST, at_place};
 use super::staging::{Staged, column};
 use super::table::Column;
 use crate::BadRow;
+use crate::blamed::{MOST, at_place};
 use crate::record::Record;
 
 /// A day. Classes and no backslashes, for those mean something else where `standard_conforming_strings` is off.

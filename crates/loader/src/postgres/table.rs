@@ -5,9 +5,10 @@
 //! columns: else they may be somebody's data. Values are cast to a column's type without its length or scale,
 //! and assigned: a cast with the length would cut text without a word.
 
-use engine::{Error, Kind};
+use engine::Error;
 use postgres::{StatementSession, TextRow, ident, qualified, shown};
 
+use crate::header::{config, unknown};
 use crate::{Mode, TableName};
 
 /// A table that can be loaded.
@@ -61,10 +62,6 @@ pub(super) async fn examine(
         Mode::Upsert { key } => require_key(session, &oid, &shown, key, &columns).await?,
     }
     Ok(Table { oid, sql, shown, name: relation, columns })
-}
-
-fn config(what: String, hint: &str) -> Error {
-    Error::new(Kind::Config, what).hint(hint)
 }
 
 /// The table's number, schema and name.
@@ -131,29 +128,6 @@ async fn matched(session: &StatementSession, oid: &str, table: &str, wanted: &[S
     }
     let there: Vec<_> = rows.iter().filter_map(|row| row[0].as_deref()).collect();
     Err(unknown(table, &missing, wanted.len(), &there.join(", ")))
-}
-
-/// How many names an error repeats, and how much of each.
-const NAMES: usize = 20;
-const NAME_CHARS: usize = 63;
-
-/// The drop has columns that the table lacks.
-fn unknown(table: &str, missing: &[&str], of: usize, there: &str) -> Error {
-    if missing.len() == of {
-        let what = format!("none of the drop's column names ({of} in all) is a column of {table}: it has {there}");
-        let hint = "does the file begin with a header? Its first line is not shown, for it may be a row; \
-                    names are compared as they are written, capital letters included";
-        return config(what, hint);
-    }
-    let shown = |name: &&str| name.chars().take(NAME_CHARS).flat_map(char::escape_debug).collect::<String>();
-    let mut names: Vec<_> = missing.iter().take(NAMES).map(shown).collect();
-    if missing.len() > NAMES {
-        names.push(format!("and {} more", missing.len() - NAMES));
-    }
-    config(
-        format!("{table} has no column {}: it has {there}", names.join(", ")),
-        "the drop's columns are found in the table by their names, as they are written; add or rename them",
-    )
 }
 
 fn column(row: &TextRow, table: &str) -> Result<Column, Error> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use drops::{Batch, Place};
 use lease::{Job, RunId};
 use loader::{
-    Done, Error, Input, InputFile, InputRows, Limits, Mode, Permit, Plan, Postgres, Step, Steps, Straight, load,
+    Done, Error, Input, InputFile, InputRows, Limits, Mode, Permit, Plan, Postgres, Step, Steps, Straight, Target, load,
 };
 use sha2::{Digest, Sha256};
 use testkit::servers::TestDatabase;
@@ -138,7 +138,7 @@ pub fn target(db: &TestDatabase, table: &str, mode: Mode) -> Postgres {
 }
 
 /// A load from beginning to end.
-pub async fn run(target: &Postgres, drop: &Hand, plan: &Plan) -> Result<Done, Error> {
+pub async fn run(target: &dyn Target, drop: &Hand, plan: &Plan) -> Result<Done, Error> {
     load(target, &mut drop.clone(), plan, &always(), &Straight).await
 }
 
@@ -174,7 +174,7 @@ pub struct Stopping {
 }
 
 impl Stopping {
-    pub fn start(target: Postgres, drop: &Hand, plan: Plan) -> Stopping {
+    pub fn start(target: impl Target + 'static, drop: &Hand, plan: Plan) -> Stopping {
         let (tell, stands) = mpsc::unbounded_channel();
         let (permit, allowed) = tokio::sync::watch::channel(true);
         let mut drop = drop.clone();

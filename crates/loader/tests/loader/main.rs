@@ -15,6 +15,7 @@ mod command;
 mod fence;
 mod kit;
 mod modes;
+mod mysql;
 mod rows;
 mod schedules;
 mod trouble;

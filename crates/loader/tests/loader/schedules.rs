@@ -4,19 +4,69 @@
 //! ends. Shown in every world: a run that says it has loaded a drop has, and one that says it has not has not; and when all is over, each drop is in
 //! the table exactly once, and once in the ledger.
 //!
-//! `LONGSHORE_LOADER_WORLDS` says how many worlds (default 40: a world takes seconds). A world that fails names its seed; `LONGSHORE_LOADER_SEED` begins there.
+//! `LONGSHORE_LOADER_WORLDS` says how many worlds (default 40, or 12 on MySQL and MariaDB: a world takes seconds). A world that fails names its seed; `LONGSHORE_LOADER_SEED` begins there.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lease::RunId;
-use loader::{Done, Error, Limits, Mode, Postgres, Step, Steps, load};
-use testkit::servers::{TestDatabase, postgres};
+use loader::{Done, Error, Limits, Mode, Step, Steps, Target, load};
+use testkit::servers::{Flavour, TestDatabase, mysql, postgres};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::kit::{Hand, always, at, is_loaded, plan, run, target};
+use crate::kit::{Hand, always, at, is_loaded, plan, quick, run};
+use crate::mysql::Schema;
+
+/// A database that loaders meet in.
+#[async_trait]
+trait Ground: Send + Sync {
+    async fn exec(&self, statement: &str);
+    async fn value(&self, query: &str) -> String;
+    /// A table of it, to append to.
+    fn target(&self, table: &str, limits: Limits) -> Arc<dyn Target>;
+    /// The ledger, in SQL.
+    fn ledger(&self) -> &'static str;
+}
+
+#[async_trait]
+impl Ground for TestDatabase {
+    async fn exec(&self, statement: &str) {
+        self.exec(statement).await;
+    }
+
+    async fn value(&self, query: &str) -> String {
+        self.value(query).await
+    }
+
+    fn target(&self, table: &str, limits: Limits) -> Arc<dyn Target> {
+        Arc::new(at(&self.url(), table, Mode::Append, limits))
+    }
+
+    fn ledger(&self) -> &'static str {
+        "longshore.load_ledger"
+    }
+}
+
+#[async_trait]
+impl Ground for Schema {
+    async fn exec(&self, statement: &str) {
+        self.0.exec(statement).await;
+    }
+
+    async fn value(&self, query: &str) -> String {
+        self.0.one(query).await
+    }
+
+    fn target(&self, table: &str, limits: Limits) -> Arc<dyn Target> {
+        Arc::new(crate::mysql::at(&self.0.url(), table, Mode::Append, limits))
+    }
+
+    fn ledger(&self) -> &'static str {
+        "longshore_load_ledger"
+    }
+}
 
 /// Drops that the loaders have to load.
 const DROPS: usize = 2;
@@ -77,9 +127,9 @@ struct Work {
 /// One world.
 struct World {
     seed: u64,
-    db: Arc<TestDatabase>,
+    db: Arc<dyn Ground>,
     table: String,
-    target: Postgres,
+    target: Arc<dyn Target>,
     dice: Dice,
     /// What runs have said of themselves: which, and whether they have loaded.
     said: Vec<(RunId, usize, bool)>,
@@ -89,28 +139,28 @@ struct World {
 
 fn drop_of(number: usize) -> Hand {
     let rows: Vec<String> = (0..ROWS).map(|row| format!("{number}|{row}")).collect();
-    Hand::new(&["drop", "row"], &rows.iter().map(String::as_str).collect::<Vec<_>>())
+    Hand::new(&["number", "place"], &rows.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 impl World {
-    async fn new(db: &Arc<TestDatabase>, seed: u64) -> World {
+    async fn new(db: &Arc<dyn Ground>, seed: u64) -> World {
         let mut dice = Dice(seed);
         let table = format!("world_{seed}");
-        db.exec(&format!("create table {table} (drop int, row int)")).await;
+        db.exec(&format!("create table {table} (number int, place int)")).await;
         // In some worlds the server ends a merge that sleeps almost at once.
         let idle = Duration::from_millis(if dice.below(3) == 0 { 5 } else { 60_000 });
         let limits = Limits { lock: Duration::from_millis(30), idle, settle: Duration::from_secs(30) };
-        let target = at(&db.url(), &table, Mode::Append, limits);
+        let target = db.target(&table, limits);
         World { seed, db: Arc::clone(db), table, target, dice, said: Vec::new(), commits: 0, refusals: 0 }
     }
 
     fn begin(&mut self) -> Work {
         let number = usize::try_from(self.dice.below(DROPS as u64)).unwrap();
         let (tell, news) = mpsc::unbounded_channel();
-        let (target, plan) = (self.target.clone(), plan(&self.table));
+        let (target, plan) = (Arc::clone(&self.target), plan(&self.table));
         let run = plan.run;
         let task = tokio::spawn(async move {
-            let ended = load(&target, &mut drop_of(number), &plan, &always(), &Gate(tell.clone())).await;
+            let ended = load(&*target, &mut drop_of(number), &plan, &always(), &Gate(tell.clone())).await;
             drop(tell.send(News::Ended(Box::new(ended))));
         });
         Work { drop: number, run, task, news, go: None }
@@ -172,30 +222,29 @@ impl World {
 
     /// What runs have said is so, and each drop is loaded once when it is tried until it is.
     async fn end(mut self) -> (u32, u32) {
-        let (seed, table) = (self.seed, self.table.clone());
+        let (seed, table, ledger) = (self.seed, self.table.clone(), self.db.ledger());
         for (run, number, loaded) in std::mem::take(&mut self.said) {
-            let query =
-                format!("select count(*) from longshore.load_ledger where run_id = '{run}' and status = 'loaded'");
+            let query = format!("select count(*) from {ledger} where run_id = '{run}' and status = 'loaded'");
             assert_eq!(self.count(&query).await, usize::from(loaded), "seed {seed}: run {run} of drop {number}");
         }
-        let last = target(&self.db, &table, Mode::Append);
+        let last = self.db.target(&table, quick());
         for number in 0..DROPS {
             let mut tries = 0;
-            while let Err(error) = run(&last, &drop_of(number), &plan(&table)).await {
+            while let Err(error) = run(&*last, &drop_of(number), &plan(&table)).await {
                 tries += 1;
                 assert!(matches!(error, Error::Merging { .. }) && tries < TRIES, "seed {seed}: {error}");
             }
-            let rows = format!("select count(*) from {table} where drop = {number}");
+            let rows = format!("select count(*) from {table} where number = {number}");
             assert_eq!(self.count(&rows).await, ROWS, "seed {seed}: drop {number} is in the table");
         }
-        let ledger = format!("select count(*) from longshore.load_ledger where job = '{table}' and status = 'loaded'");
-        assert_eq!(self.count(&ledger).await, DROPS, "seed {seed}");
+        let loaded = format!("select count(*) from {ledger} where job = '{table}' and status = 'loaded'");
+        assert_eq!(self.count(&loaded).await, DROPS, "seed {seed}");
         self.db.exec(&format!("drop table {table}")).await;
         (self.commits, self.refusals)
     }
 }
 
-async fn world(db: Arc<TestDatabase>, seed: u64) -> (u32, u32) {
+async fn world(db: Arc<dyn Ground>, seed: u64) -> (u32, u32) {
     let mut world = World::new(&db, seed).await;
     let mut loaders: Vec<Loader> = (0..2 + world.dice.below(2)).map(|_| Loader::default()).collect();
     for _ in 0..TURNS {
@@ -217,10 +266,8 @@ fn number(name: &str, or: u64) -> u64 {
     std::env::var(name).map_or(or, |text| text.parse().unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_drop_is_loaded_once_in_any_order() {
-    let db = Arc::new(postgres(17).await.create_database().await);
-    let (worlds, first) = (number("LONGSHORE_LOADER_WORLDS", 40), number("LONGSHORE_LOADER_SEED", 1));
+async fn worlds(db: Arc<dyn Ground>, worlds: u64) {
+    let (worlds, first) = (number("LONGSHORE_LOADER_WORLDS", worlds), number("LONGSHORE_LOADER_SEED", 1));
     let (mut commits, mut refusals) = (0, 0);
     let mut running = tokio::task::JoinSet::new();
     for seed in first..first + worlds {
@@ -241,4 +288,35 @@ async fn each_drop_is_loaded_once_in_any_order() {
     println!("{worlds} worlds: {commits} loads committed, {refusals} runs refused");
     // Both happen, or the worlds show nothing.
     assert!(commits > 0 && refusals > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_drop_is_loaded_once_in_any_order() {
+    worlds(Arc::new(postgres(17).await.create_database().await), 40).await;
+}
+
+/// These servers wait for locks by whole seconds: a world takes longer.
+async fn worlds_of(flavour: Flavour) {
+    let Some(server) = mysql(flavour).await else { return };
+    worlds(Arc::new(Schema(server.database().await)), 12).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_drop_is_loaded_once_in_any_order_on_mariadb_10() {
+    worlds_of(Flavour::MariaDb10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_drop_is_loaded_once_in_any_order_on_mariadb_11() {
+    worlds_of(Flavour::MariaDb11).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_drop_is_loaded_once_in_any_order_on_mysql_5() {
+    worlds_of(Flavour::MySql5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_drop_is_loaded_once_in_any_order_on_mysql_9() {
+    worlds_of(Flavour::MySql9).await;
 }
