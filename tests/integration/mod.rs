@@ -20,6 +20,7 @@ mod layout;
 mod limits;
 mod loader;
 mod loader_command;
+mod loader_mysql;
 pub mod mongo;
 pub mod mysql;
 mod ordinary;

@@ -42,7 +42,7 @@ pub enum Written {
 /// Options of `load`.
 #[derive(Debug, Clone, Args)]
 pub struct LoadArgs {
-    /// The database: postgres://USER@HOST:PORT/DATABASE
+    /// The database: postgres://USER@HOST:PORT/DATABASE, or mysql://, mariadb://
     #[arg(long, value_name = "URL")]
     pub target: Secret,
     /// Password for the target; better given in LONGSHORE_TARGET_PASSWORD_FILE than on the command line

@@ -141,7 +141,7 @@ async fn a_key_that_is_twice_in_the_drop_or_null_is_named_with_its_lines() {
 
 #[tokio::test]
 async fn an_upsert_touches_no_row_that_another_index_finds() {
-    for db in databases("create table two (id int primary key, code varchar(9), note varchar(9), unique (code)); insert into two values (1, 'a', 'old'), (2, 'b', 'old')").await {
+    for db in databases("create table two (id int auto_increment primary key, code varchar(9), note varchar(9), unique (code)); insert into two values (1, 'a', 'old'), (2, 'b', 'old')").await {
         let by_id = target(&db, "two", upsert(&["id"]));
         let text = refused(&db, &by_id, "two", &Hand::new(&["id", "code", "note"], &["1|a|new", "3|b|new"])).await.to_string();
         assert!(text.contains("a.csv:3: the key is there already (code)"), "{text}");
