@@ -7,7 +7,7 @@
 
 use crate::catalog::{Catalog, Table};
 use crate::connection::Session;
-use crate::failure::from_mysql;
+use crate::failure::{code, map};
 use crate::parts::{Parts, after_word, begins, first_name, has_word, names_in_parentheses, tokens};
 use crate::quote::qualified;
 use crate::text::Text;
@@ -19,6 +19,11 @@ use std::sync::{Mutex, PoisonError};
 const WORTH_BYTES: u64 = 8 << 20;
 /// Memory that the server sorts entries in, for one table: 64 MiB.
 const SORT_BYTES: u64 = 64 << 20;
+
+/// The server has ended one of two statements that waited for each other.
+const DEADLOCK: u16 = 1213;
+/// How often such a statement is tried again.
+const TRIES: u32 = 9;
 
 /// Indexes that wait for rows, by stream, and which of them are made.
 #[derive(Debug, Default)]
@@ -75,7 +80,15 @@ impl LateIndexes {
         if session.server.is_mysql(8, 0, 27) {
             session.run(&build.what, &format!("SET SESSION innodb_ddl_buffer_size = {SORT_BYTES}")).await?;
         }
-        session.run_bytes(&statement).await.map_err(from_mysql(format!("make {}", build.what)))?;
+        let mut tries = 0;
+        // Tables that get their indexes at the same time meet in the server's own dictionary: one of two is told to try again, and has changed nothing.
+        while let Err(error) = session.run_bytes(&statement).await {
+            if code(&error) != Some(DEADLOCK) || tries == TRIES {
+                return Err(map(&format!("make {}", build.what), &error));
+            }
+            tries += 1;
+            tracing::debug!(tries, what = build.what, "a deadlock; trying again");
+        }
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(build.number);
         Ok(())
     }
