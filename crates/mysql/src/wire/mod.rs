@@ -188,7 +188,9 @@ impl Wire {
 
 /// The server's error.
 fn refusal(message: &[u8], capabilities: CapabilityFlags) -> Error {
-    match ParseBuf(message).parse::<ErrPacket<'_>>(capabilities) {
+    // What stands between us and a server may leave out the state; a refusal that is not understood would be tried again by the driver.
+    let parsed = ParseBuf(message).parse::<ErrPacket<'_>>(capabilities);
+    match parsed.or_else(|_| ParseBuf(message).parse::<ErrPacket<'_>>(CapabilityFlags::empty())) {
         Ok(ErrPacket::Error(error)) => error.into(),
         Ok(ErrPacket::Progress(_)) | Err(_) => unexpected(),
     }
