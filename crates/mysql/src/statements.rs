@@ -11,7 +11,7 @@ use crate::target::refuse_read_only;
 use engine::{Error, Kind};
 use mysql_async::prelude::Queryable;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A row of text; `None` is NULL.
 pub type TextRow = Vec<Option<String>>;
@@ -96,6 +96,9 @@ pub struct StatementSession {
     session: Session,
     endpoint: Endpoint,
     id: u64,
+    /// Which server it is, by its own name, and since when we have known it.
+    host: String,
+    since: Instant,
     /// Whether a statement was begun whose answer has not come.
     at_work: bool,
 }
@@ -139,9 +142,11 @@ impl StatementSession {
         let waits = format!("SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}");
         session.run(&what, &waits).await?;
         session.run(&what, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-        let id = session.one(&what, "SELECT CONNECTION_ID()").await?.number(0).unwrap_or_default();
+        let since = Instant::now();
+        let known = session.one(&what, "SELECT CONNECTION_ID(), @@hostname").await?;
+        let (id, host) = (known.number(0).unwrap_or_default(), known.text(1));
         session.enter(endpoint.database()).await?;
-        Ok(Self { session, endpoint: endpoint.clone(), id, at_work: false })
+        Ok(Self { session, endpoint: endpoint.clone(), id, host, since, at_work: false })
     }
 
     /// Whether the server is MariaDB and not MySQL.
@@ -211,11 +216,18 @@ impl StatementSession {
 impl Drop for StatementSession {
     /// A server works on for somebody who has hung up, and keeps their locks.
     fn drop(&mut self) {
-        let (endpoint, id) = (self.endpoint.clone(), self.id);
+        let (endpoint, id, host, age) = (self.endpoint.clone(), self.id, self.host.clone(), self.since.elapsed());
         let Some(runtime) = self.at_work.then(tokio::runtime::Handle::try_current).and_then(Result::ok) else { return };
         runtime.spawn(async move {
             let ended = async {
                 let mut session = connect(&endpoint, Purpose::Look).await?;
+                // After a crash, or behind another server's address, the number is somebody else's.
+                let what = "look whether the server is the same";
+                let uptime = session.one(what, "SHOW GLOBAL STATUS LIKE 'Uptime'").await?.number(1);
+                let same = session.one(what, "SELECT @@hostname").await?.text(0) == host;
+                if !same || uptime.is_none_or(|seconds| seconds < age.as_secs()) {
+                    return Ok(());
+                }
                 session.run("end a session", &format!("KILL {id}")).await
             };
             if let Ok(Err(error)) = tokio::time::timeout(ENDING, ended).await {

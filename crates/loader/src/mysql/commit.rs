@@ -49,6 +49,7 @@ pub(super) async fn begin(
     if isolation == Isolation::Gaps {
         let gaps = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
         session.run(what, gaps).await.map_err(|error| error.error)?;
+        see_the_newest(session, what).await?;
     }
     session.run(what, "START TRANSACTION").await.map_err(|error| error.error)?;
     let locked = ground::lock(session, &fence.job, fence.epoch, fence.run).await;
@@ -57,6 +58,20 @@ pub(super) async fn begin(
     }
     let newer = ground::newest(session, &fence.job).await.map_err(|error| error.error)?;
     Err(fence.superseded(books.location(), newer))
+}
+
+/// MariaDB from 11.6 on refuses to change rows that somebody has written since the transaction's first look: a replacement of a busy table would never be one. What it
+/// deletes is what is there.
+async fn see_the_newest(session: &mut StatementSession, what: &str) -> Result<(), Error> {
+    /// Servers of before do not know the variable.
+    const UNKNOWN: u16 = 1193;
+    if !session.is_mariadb() {
+        return Ok(());
+    }
+    match session.run(what, "SET SESSION innodb_snapshot_isolation = OFF").await {
+        Err(error) if !error.is(&[UNKNOWN]) => Err(Error::Target(error.error)),
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn roll_back(session: &mut StatementSession) {

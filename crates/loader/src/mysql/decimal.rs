@@ -10,6 +10,8 @@ pub(super) struct Decimal {
     point: i64,
 }
 
+/// No number of a column is written with so many figures.
+const MOST_LENGTH: usize = 10_000;
 /// Larger exponents are of no column.
 const MOST_EXPONENT: i64 = 100_000;
 
@@ -20,6 +22,10 @@ fn split_digits(text: &str) -> (&str, &str) {
 impl Decimal {
     /// `None` for anything that is no number in figures.
     pub fn parse(text: &str) -> Option<Decimal> {
+        // So long that an exponent which is cut could say something else.
+        if text.len() > MOST_LENGTH {
+            return None;
+        }
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let (whole, rest) = split_digits(unsigned);
         let (places, rest) = match rest.strip_prefix('.') {
@@ -121,6 +127,7 @@ mod tests {
         }
         assert!(Decimal::parse("1e99999999999999999999").unwrap().whole() > 1000);
         assert!(Decimal::parse("1e-99999999999999999999").unwrap().places() > 1000);
+        assert_eq!(Decimal::parse(&format!("0.{}1e100002", "0".repeat(100_000))), None);
         for none in ["", "-", ".", "1,5", " 1", "1 ", "1e", "1e+", "0x1", "NaN", "--1", "1.2.3", "1e1.5", "\u{661}"] {
             assert_eq!(Decimal::parse(none), None, "{none}");
         }

@@ -71,6 +71,7 @@ async fn attempt(
     if !ledger::begin(session, record, reload).await? {
         return Ok(None);
     }
+    table::assert_unchanged(session, &staged.target, &staged.table).await.map_err(Error::from)?;
     let mut bad = staged.bad();
     if bad.is_empty() {
         bad = strict::find(session, staged, record).await?;
@@ -231,6 +232,11 @@ async fn refuse_warnings(session: &mut StatementSession, what: &str, changed: Ch
         return Ok(());
     }
     let said = session.warnings(what).await?;
+    if said.len() < usize::from(changed.warnings) {
+        let what = format!("{what}: the server warned of {} things and told of {}", changed.warnings, said.len());
+        let error = engine::Error::new(Kind::Data, what).hint("SET GLOBAL max_error_count = 65535, and start again");
+        return Err(StatementError { error, code: None, constraint: None, column: None });
+    }
     let found = said.into_iter().find(|warning| !warning.is(&ABOUT_STATEMENTS));
     found.map_or(Ok(()), |warning| {
         let what = format!("the server has changed a row on its way in: {}", warning.error.what);

@@ -19,6 +19,9 @@ use crate::record::Record;
 use crate::target::{Fence, Merge, Portion, Staging, Writer};
 use crate::{BadRow, Error, Mode};
 
+/// A table would have more columns than its rows have room for.
+const TOO_WIDE: u16 = 1118;
+
 /// The first rows that are not taken, by their number in the drop and the column's.
 type Bad = Arc<Mutex<BTreeMap<(u64, usize), BadRow>>>;
 
@@ -112,7 +115,12 @@ pub(super) async fn create(
          ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT = 'Longshore: rows of a load that is not over, or was killed'",
         parts.join(", ")
     );
-    session.run("make the staging table", &statement).await.map_err(ground::no_right)?;
+    session.run("make the staging table", &statement).await.map_err(|error| match error.is(&[TOO_WIDE]) {
+        true => error
+            .error
+            .hint("InnoDB has no room for so many columns of text; load some 150 of them at a time, by --mode upsert"),
+        false => ground::no_right(error),
+    })?;
     Ok(Staged { target, fence, table, name, sql, bad: Bad::default() })
 }
 

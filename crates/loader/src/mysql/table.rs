@@ -14,7 +14,7 @@ use crate::target::Ledger;
 use crate::{Mode, TableName};
 
 /// A table that can be loaded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
     pub schema: String,
     /// Its name alone.
@@ -62,21 +62,42 @@ pub(super) async fn examine(
     Ok(table)
 }
 
+/// Fails when the table is not what the drop's cells were held against. From here to the transaction's end nobody changes it: whoever reads a table holds its definition.
+pub(super) async fn assert_unchanged(
+    session: &mut StatementSession,
+    target: &MysqlTarget,
+    table: &Table,
+) -> Result<(), Error> {
+    let what = format!("look at {} again", table.shown);
+    session.rows(&what, &format!("SELECT 1 FROM {} LIMIT 0", table.sql)).await?;
+    let names: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
+    if examine(session, target, &names).await? == *table {
+        return Ok(());
+    }
+    let what = format!("{} was changed while the drop was staged: its columns are others", table.shown);
+    Err(Error::new(Kind::Changed, what).hint("nothing was loaded; start again when nobody alters the table"))
+}
+
 /// The table's schema and name.
 async fn find(session: &mut StatementSession, name: &TableName, location: &str) -> Result<(String, String), Error> {
     let schema = name.schema.as_deref().map_or_else(|| "DATABASE()".to_owned(), literal);
     let query = format!(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {}",
+        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_SCHEMA = DATABASE() FROM information_schema.TABLES WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {}",
         literal(&name.name)
     );
     let rows = session.rows(&format!("look for table {name}"), &query).await?;
     // Names may be the same to the server where they are not to us.
     let row = rows.iter().find(|row| row[1].as_deref() == Some(name.name.as_str()));
-    let Some([Some(schema), Some(table), Some(kind), engine]) = row.map(Vec::as_slice) else {
+    let Some([Some(schema), Some(table), Some(kind), engine, ours]) = row.map(Vec::as_slice) else {
         let what = format!("there is no table {name} in {location}");
         return Err(config(what, "make it first; names count as they are written, capital letters included"));
     };
     let shown = format!("{schema}.{table}");
+    if ours.as_deref() != Some("1") {
+        // By another URL the same drop would find another ledger, and be loaded once more.
+        let what = format!("{shown} is in another database than the one that --target names, where the ledger is");
+        return Err(config(what, &format!("name {schema} in the URL")));
+    }
     match (kind.as_str(), engine.as_deref()) {
         ("BASE TABLE", Some("InnoDB")) => Ok((schema.clone(), table.clone())),
         ("BASE TABLE", engine) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use loader::{Done, Error, Limits, Mode, MysqlTarget, Step};
 use testkit::servers::TestSchema;
 
+use super::rows::user;
 use super::{append, at, schemas_with, target, traces};
 use crate::kit::{Hand, Stopping, is_loaded, plan, quick, run};
 
@@ -41,6 +42,23 @@ async fn a_run_that_wakes_up_behind_a_newer_one_merges_nothing() {
         assert_eq!(traces(&db).await, ("1".into(), "0".into()));
         // Nothing was lost: the drop is loaded when it is tried again.
         assert!(is_loaded(&append(&db, "t", &drop_of("old")).await.unwrap()));
+    }
+}
+
+/// The newer run has no right to drop what the older one has staged: the fence alone stands between that and the table.
+#[tokio::test]
+async fn the_fence_alone_keeps_an_older_run_out() {
+    for db in databases().await {
+        let (name, newer) = user(&db, "create, select, insert, update", Mode::Append).await;
+        let mut old = Stopping::start(target(&db, "t", Mode::Append), &drop_of("old"), plan("job"));
+        let go = old.until(Step::Staged).await;
+        assert!(is_loaded(&run(&newer, &drop_of("new"), &plan("job")).await.unwrap()));
+        assert_eq!(traces(&db).await, ("1".into(), "2".into()));
+        let error = old.end(go).await.unwrap_err();
+        assert!(matches!(error, Error::Superseded(_)), "{error}");
+        assert_eq!((count(&db, "old").await, count(&db, "new").await), ("0".into(), "50".into()));
+        assert_eq!(traces(&db).await, ("1".into(), "1".into()));
+        db.exec(&format!("drop user {name}@'%'")).await;
     }
 }
 

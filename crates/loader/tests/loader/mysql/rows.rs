@@ -1,10 +1,10 @@
 //! What is loaded, and what is not: rows, names, constraints, refusals.
 
-use loader::{Done, Error, Mode};
+use loader::{Done, Error, Mode, Step};
 use testkit::servers::{Flavour, TestSchema};
 
-use super::{append, at, own, refused, schemas_with, target, traces};
-use crate::kit::{Hand, is_loaded, plan, quick, run, upsert};
+use super::{append, at, own, refused, schemas, schemas_with, target, traces};
+use crate::kit::{Hand, Stopping, is_loaded, plan, quick, run, upsert};
 
 #[tokio::test]
 async fn a_drop_is_loaded_once() {
@@ -209,7 +209,7 @@ async fn what_cannot_keep_its_word_is_refused_by_name() {
 }
 
 /// A user with these rights on the schema, and a target as that user.
-async fn user(db: &TestSchema, rights: &str, mode: Mode) -> (String, loader::MysqlTarget) {
+pub(super) async fn user(db: &TestSchema, rights: &str, mode: Mode) -> (String, loader::MysqlTarget) {
     let name = format!("u_{}", &db.name()[db.name().len() - 10..]);
     db.exec(&format!("create user {name}@'%' identified by 'x'; grant {rights} on {}.* to {name}@'%'", db.name()))
         .await;
@@ -240,5 +240,68 @@ async fn rights_that_are_missing_are_named() {
         assert!(is_loaded(&run(&replacing, &drop, &plan("job")).await.unwrap()));
         assert_eq!(db.one("select group_concat(id) from t").await, "2");
         db.exec(&format!("drop user {name}@'%'")).await;
+    }
+}
+
+/// What a cell was held against must be what it is put into.
+#[tokio::test]
+async fn a_table_that_is_altered_while_the_drop_is_staged_takes_nothing() {
+    let ddl = "create table t (id int primary key, at datetime(3), code varchar(9)) default charset utf8mb4";
+    let changes = ["modify at datetime", "modify code char(9)", "engine = MyISAM"];
+    for change in changes {
+        for db in schemas_with(ddl).await {
+            let drop = Hand::new(&["id", "at", "code"], &["1|2026-01-02 03:04:05.678|x"]);
+            let mut load = Stopping::start(target(&db, "t", Mode::Append), &drop, plan("job"));
+            let go = load.until(Step::Staged).await;
+            db.exec(&format!("alter table t {change}")).await;
+            let error = load.end(go).await.unwrap_err();
+            assert!(
+                error.to_string().contains("while the drop was staged") || error.to_string().contains("MyISAM"),
+                "{error}"
+            );
+            assert_eq!(
+                (db.one("select count(*) from t").await, traces(&db).await),
+                ("0".into(), ("0".into(), "0".into()))
+            );
+            // Asked for again, it is held against the table of now.
+            if change != "modify code char(9)" {
+                refused(&db, &target(&db, "t", Mode::Append), "t", &drop).await;
+            }
+        }
+    }
+}
+
+/// From the look in the merge to the commit nobody alters it.
+#[tokio::test]
+async fn a_table_is_not_altered_between_the_merge_and_the_commit() {
+    for db in schemas_with("create table t (id int primary key, note varchar(9)) default charset utf8mb4").await {
+        let drop = Hand::new(&["id", "note"], &["1|x"]);
+        let mut load = Stopping::start(target(&db, "t", Mode::Append), &drop, plan("job"));
+        let go = load.until(Step::Merged).await;
+        let alter = db.exec("alter table t modify note char(3)");
+        tokio::pin!(alter);
+        let waits =
+            "select count(*) from information_schema.processlist where db = database() and info like 'alter table t%'";
+        let waiting = async { while db.one(waits).await == "0" {} };
+        tokio::select! {
+            () = &mut alter => panic!("it was altered in between"),
+            () = waiting => {}
+        }
+        let (done, ()) = tokio::join!(load.end(go), alter);
+        assert!(is_loaded(&done.unwrap()));
+        assert_eq!(db.one("select note from t").await, "x");
+    }
+}
+
+/// One ledger for a table, whatever URL is given.
+#[tokio::test]
+async fn a_table_of_another_database_is_refused() {
+    for (db, other) in schemas_with("create table t (id int primary key)").await.into_iter().zip(schemas().await) {
+        let elsewhere = format!("{}.t", db.name());
+        let drop = Hand::new(&["id"], &["1"]);
+        let error = run(&target(&other, &elsewhere, Mode::Append), &drop, &plan("job")).await.unwrap_err();
+        assert!(error.to_string().contains("another database than the one that --target names"), "{error}");
+        assert_eq!(db.one("select count(*) from t").await, "0");
+        assert!(is_loaded(&run(&target(&db, &elsewhere, Mode::Append), &drop, &plan("job")).await.unwrap()));
     }
 }
