@@ -153,7 +153,12 @@ impl Catalog {
             Err(Error::new(Kind::Config, format!("--rename {name}: {what}"))
                 .hint("name one collection with --only-table, and what it is to be called; nothing was changed"))
         };
-        if name.is_empty() || name.contains(['$', '\0']) || name.starts_with("system.") || name.starts_with(OURS) {
+        if name.is_empty()
+            || name.starts_with('.')
+            || name.contains(['$', '\0'])
+            || name.starts_with("system.")
+            || name.starts_with(OURS)
+        {
             return refused("not a name for a collection".to_owned());
         }
         let [one] = self.collections.as_mut_slice() else {
@@ -233,6 +238,7 @@ mod tests {
             (&[Sort::Collection, Sort::View], "u"),
             (&[], "u"),
             (&[Sort::Collection], ""),
+            (&[Sort::Collection], ".x"),
             (&[Sort::Collection], "system.users"),
             (&[Sort::Collection], "longshore.mark"),
             (&[Sort::Collection], "a$b"),

@@ -56,6 +56,24 @@ pub(crate) fn of_server(what: &str, code: i32, name: &str, message: &str) -> Err
     }
 }
 
+/// Errors that are about a command's words, and not about what it met.
+const ABOUT_WORDS: [i32; 6] = [9, 13, 40, 59, 72, 40415];
+/// Errors that are over after a while: elections, lost connections, servers that end, time limits.
+const PASSING: [i32; 14] = [6, 7, 50, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+
+/// An error of a command that is the operator's own. What such a command computes is quoted in messages, and so a message is repeated only when it is about words; and a mistake
+/// stays one however often it is tried.
+pub(crate) fn of_script(what: &str, code: i32, name: &str, message: &str) -> Error {
+    if ABOUT_WORDS.contains(&code) {
+        return of_server(what, code, name, message);
+    }
+    let kind = match kind_of(code) {
+        Kind::Unavailable if !PASSING.contains(&code) => Kind::Config,
+        kind => kind,
+    };
+    Error::new(kind, format!("{what}: the server does not do it ({name}, {code})"))
+}
+
 /// Fails unless what a reply is of was done, and by as many members as it was asked of: such replies are no errors to the driver.
 pub(crate) fn assert_written(what: &str, reply: &Document) -> Result<(), Error> {
     let first = |errors: &[Bson]| errors.first().and_then(Bson::as_document).cloned();
@@ -120,6 +138,17 @@ mod tests {
         let concern = doc! {"code": 64, "errmsg": "waiting for replication timed out"};
         assert_eq!(kind(doc! {"n": 1, "ok": 1, "writeConcernError": concern}), Some(Kind::Unavailable));
         assert_eq!(kind(doc! {"n": 0, "ok": 1, "writeErrors": [{"code": 11000, "errmsg": "x"}]}), Some(Kind::Data));
+    }
+
+    #[test]
+    fn what_a_command_of_somebodys_has_met_is_not_repeated() {
+        let met =
+            of_script("d.json, line 1", 241, "ConversionFailure", "Failed to parse number 'Ann Smith, 43' in $convert");
+        assert_eq!((met.kind, met.what.contains("Ann")), (Kind::Config, false), "{met}");
+        assert_eq!(of_script("x", 11000, "write error", "E11000 dup key: { a: 'Ann' }").kind, Kind::Data);
+        assert_eq!(of_script("x", 11602, "InterruptedDueToReplStateChange", "").kind, Kind::Unavailable);
+        let words = of_script("x", 9, "FailedToParse", "Unknown modifier: $sett. Expected a valid one");
+        assert!(words.kind == Kind::Config && words.what.contains("$sett"), "{words}");
     }
 
     #[test]

@@ -6,13 +6,14 @@
 
 use crate::catalog::{Catalog, Sort};
 use crate::connection::Session;
-use crate::failure::{assert_written, from_mongo};
+use crate::failure::{assert_written, map, of_script};
 use crate::json::Json;
 use crate::raw::append_all;
 use crate::reader::Readable;
 use engine::{Error, Kind, Script};
 use mongodb::bson::raw::{CString, cstr};
-use mongodb::bson::{Document, RawDocumentBuf};
+use mongodb::bson::{Bson, Document, RawDocumentBuf};
+use mongodb::error::ErrorKind;
 use std::sync::Arc;
 use tokio::sync::RwLock;
 
@@ -99,7 +100,16 @@ async fn send(
         drop(held);
         reply
     });
-    let reply = sent.await.map_err(|e| Error::new(Kind::Internal, what).because(e))?.map_err(from_mongo(what))?;
+    let reply = sent.await.map_err(|e| Error::new(Kind::Internal, what).because(e))?;
+    let reply = reply.map_err(|error| match error.kind.as_ref() {
+        ErrorKind::Command(said) => of_script(what, said.code, &said.code_name, &said.message),
+        _ => map(what, &error),
+    })?;
+    let refused = reply.get_array("writeErrors").ok().and_then(|errors| errors.first()).and_then(Bson::as_document);
+    if let Some(error) = refused {
+        let code = error.get_i32("code").unwrap_or_default();
+        return Err(of_script(what, code, "write error", error.get_str("errmsg").unwrap_or_default()));
+    }
     assert_written(what, &reply)?;
     Ok(changed(&reply))
 }
