@@ -90,7 +90,7 @@ for source in "${sources[@]}"; do
     before_swap "$source"
     job "restore-$source" restore --from "$source@${ids[$source]}" "${scripts[@]/#/--before-swap=}" "${options[@]}" || {
         status=$?
-        die "$status" "$environment/$source was not restored and is as it was"
+        die "$status" "$environment/$source was not restored; what it is now is said above"
     }
     # One that the restore has made anew has no mark yet, and the next restore would refuse it.
     job "mark-$source" >&2 || die $? "$environment/$source was restored, but could not be marked as $environment; the next restore will be refused"

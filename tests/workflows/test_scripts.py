@@ -162,7 +162,7 @@ class Restore(unittest.TestCase):
         self.assertIn("disarmed by  /before-swap/postgres/a.sql\ndisarmed by  /before-swap/postgres/b.sql\n", ran.out)
         self.assertIn(f"restore --from postgres@{SHOWN} --before-swap=/before-swap/postgres/a.sql --before-swap=/before-swap/postgres/b.sql", ran.runs[1])
         self.assertIn("disarmed by  nothing: there is no before-swap/postgres/*.sql", self.restore("--dry-run").out)
-        self.assertIn("disarmed by  nothing: MongoDB takes no", self.restore("--dry-run", source="mongo", prints=PLAN % "mongo").out)
+        self.assertIn("disarmed by  nothing: there is no before-swap/mongo/*.json", self.restore("--dry-run", source="mongo", prints=PLAN % "mongo").out)
 
 
 class Load(unittest.TestCase):
