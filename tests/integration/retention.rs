@@ -67,7 +67,9 @@ async fn removed_backups_go_in_two_steps_and_nothing_of_them_is_left() {
     let swept = prune(&place).await["swept"].clone();
     let left = place.objects("chunks").len() + place.objects("lists").len();
     assert_eq!(swept["referenced"], left, "{swept}");
-    assert_eq!(place.objects("gc").len(), 0);
+    // A verdict stays for a year, for whoever may have slept before giving another one.
+    let notes = place.objects("gc");
+    assert!(notes.iter().all(|path| path.ends_with("verdict")), "{notes:?}");
     place.job(["verify"]).run().await.success();
     let target = Target::of(&db);
     place.restore(&target.url).run().await.success();

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 /// Manifests read at the same time.
 const READERS: usize = 16;
-/// How long a revoked session's tombstone stays: longer than any process sleeps.
+/// How long a revoked session's tombstone stays, and the verdict on a removal that is over: longer than any process sleeps.
 const TOMBSTONES: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// How long the traces of sessions stay that are over.
 const TRACES: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -151,6 +151,7 @@ impl Repository {
         let waiting = self.finish_sweeps(pending, &sessions, &referenced, options.grace, lease, swept).await?;
         self.begin_sweep(&referenced, &waiting, options.grace, Some(lease), swept).await?;
         sessions.tidy(self, TRACES, now).await?;
+        self.tidy_verdicts(TOMBSTONES, now).await?;
         for (source, backup, _) in tombstones.iter().filter(|(.., stored)| is_older(*stored, TOMBSTONES, now)) {
             self.delete(&keys::manifest(source, *backup)?).await?;
         }

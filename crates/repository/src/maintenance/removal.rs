@@ -4,6 +4,10 @@
 //! exactly one happens, because both create the same key; that a pin which was told to hold does hold; and that a manifest is
 //! deleted only after all of that has been looked at again. Marked backups lose nothing before: everything they refer to stays
 //! as long as their manifest does.
+//!
+//! A maintenance or an operator may sleep between any two calls, and the lease does not hold them back when they wake. So a verdict
+//! says itself which backups it spares, a mark stays while anything that it may remove is there, and a verdict stays when its
+//! mark is gone, until whoever slept before giving another one must be dead.
 
 use super::retention::{Decision, Gate, Past, Policy, Reason, decide};
 use crate::frame::Kind;
@@ -28,9 +32,18 @@ pub enum Verdict {
     Undone,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct VerdictNote {
     verdict: Verdict,
+    /// Backups that had to stay when they were to be removed: this mark never removes them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    spared: BTreeSet<BackupId>,
+}
+
+impl VerdictNote {
+    fn undone() -> Self {
+        Self { verdict: Verdict::Undone, spared: BTreeSet::new() }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,6 +79,16 @@ pub struct Mark {
     pub(super) stored: SystemTime,
     /// What became of it.
     pub verdict: Option<Verdict>,
+    /// Those of its backups that it does not remove after all.
+    #[serde(skip)]
+    spared: BTreeSet<BackupId>,
+}
+
+impl Mark {
+    /// Backups that it removes, or may remove.
+    fn doomed(&self) -> impl Iterator<Item = BackupId> {
+        self.backups.iter().copied().filter(|backup| !self.spared.contains(backup))
+    }
 }
 
 /// What retention and removal go by, read at one time.
@@ -85,7 +108,7 @@ impl Ledger {
     /// Backups of a source that nobody has taken back from removal.
     pub fn marked(&self, source: &SourceName) -> BTreeSet<BackupId> {
         let of = self.marks.iter().filter(|mark| mark.source == *source && mark.verdict != Some(Verdict::Undone));
-        of.flat_map(|mark| mark.backups.iter().copied()).collect()
+        of.flat_map(Mark::doomed).collect()
     }
 
     pub fn gate(&self, source: &SourceName, least_percent: u64) -> Gate {
@@ -97,19 +120,26 @@ impl Repository {
     /// Keeps a backup for ever.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it is being removed already: then it cannot be held any more.
+    /// [`Error::NotFound`] when it is gone, or being removed already: then it cannot be held any more.
     pub async fn pin(&self, source: &SourceName, backup: BackupId) -> Result<(), Error> {
         let note = Pin { source: source.clone(), backup };
         self.put_note(&keys::pin(source, backup)?, Kind::Pin, &note).await?;
         // A sweep gives its verdict first and looks at pins then: without a verdict here, it will see this pin.
         let swept = |mark: &Mark| mark.verdict == Some(Verdict::Swept) && mark.source == *source;
         let marks = marks(self).await?;
-        if marks.iter().any(|mark| swept(mark) && mark.backups.contains(&backup)) {
+        if marks.iter().any(|mark| swept(mark) && mark.doomed().any(|doomed| doomed == backup)) {
             return Err(Error::NotFound {
                 what: format!("{source}@{backup} is being removed; it cannot be kept any more"),
             });
         }
-        Ok(())
+        // A mark goes after the last of its backups: without one, only this says that it is too late.
+        match self.manifest(source, backup).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) | Err(Error::NotFound { .. }) => {
+                Err(Error::NotFound { what: format!("{source}@{backup} has been removed") })
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// Takes a pin away: retention decides about the backup again.
@@ -152,21 +182,18 @@ impl Repository {
             if source.is_some_and(|source| mark.source != *source) {
                 continue;
             }
-            mark.verdict = Some(self.judge(&mark, Verdict::Undone).await?);
+            mark.verdict = self.judge(&mark, VerdictNote::undone()).await?.map(|note| note.verdict);
             undone.extend((mark.verdict == Some(Verdict::Undone)).then_some(mark));
         }
         Ok(undone)
     }
 
-    /// Gives a verdict, or finds the one that somebody else has given.
-    async fn judge(&self, mark: &Mark, verdict: Verdict) -> Result<Verdict, Error> {
+    /// Gives a verdict, or finds the one that somebody else has given; `None` when nobody can say any more what that was.
+    async fn judge(&self, mark: &Mark, note: VerdictNote) -> Result<Option<VerdictNote>, Error> {
         let key = keys::decision(mark.id, "verdict")?;
-        match self.put_note(&key, Kind::Verdict, &VerdictNote { verdict }).await {
-            Ok(()) => Ok(verdict),
-            Err(Error::Conflict { .. }) => {
-                let there: Option<VerdictNote> = self.note(&key, Kind::Verdict).await?;
-                Ok(there.map_or(Verdict::Swept, |note| note.verdict))
-            }
+        match self.put_note(&key, Kind::Verdict, &note).await {
+            Ok(()) => Ok(Some(note)),
+            Err(Error::Conflict { .. }) => self.note(&key, Kind::Verdict).await,
             Err(other) => Err(other),
         }
     }
@@ -180,31 +207,76 @@ impl Repository {
         if mark.verdict.is_none() && kept.iter().any(|(_, reason)| *reason == Reason::Frozen) {
             return Ok(Vec::new());
         }
-        if mark.verdict.is_none() && self.judge(mark, Verdict::Swept).await? == Verdict::Undone {
-            return Ok(Vec::new());
-        }
+        let kept = kept.into_iter().filter(|(_, reason)| *reason != Reason::Frozen).map(|(backup, _)| backup).collect();
+        let Some(spared) = self.doom(mark, &kept).await? else { return Ok(Vec::new()) };
         // Read after the verdict: whoever pins one of these from now on is told that it is too late.
         let pins = pins(self).await?;
-        let mut gone = Vec::new();
-        for backup in &mark.backups {
-            let stays = kept.iter().any(|(id, reason)| id == backup && *reason != Reason::Frozen);
-            if stays || pins.contains(&(mark.source.clone(), *backup)) {
-                tracing::warn!(source = %mark.source, %backup, "marked for removal, and kept after all");
+        let (mut gone, mut left) = (Vec::new(), false);
+        for backup in mark.backups.iter().filter(|backup| !spared.contains(backup)) {
+            let stays = kept.contains(backup) || pins.contains(&(mark.source.clone(), *backup));
+            if stays && self.is_there(&mark.source, *backup).await? {
+                warn_of(&mark.source, *backup);
+                left = true;
                 continue;
             }
             self.delete(&keys::manifest(&mark.source, *backup)?).await?;
             self.delete(&keys::hints(&mark.source, *backup)?).await?;
             gone.push(*backup);
         }
-        self.forget(mark).await?;
+        // What is left may still be deleted by another maintenance that slept: while the mark is there, no pin holds it.
+        if !left {
+            self.forget(mark).await?;
+        }
         Ok(gone)
     }
 
-    /// Removes a mark that has served its purpose; the verdict goes last, so that none of it can be undone half way.
-    pub(super) async fn forget(&self, mark: &Mark) -> Result<(), Error> {
-        self.delete(&keys::decision(mark.id, "removed")?).await?;
-        self.delete(&keys::decision(mark.id, "verdict")?).await
+    /// Gives the verdict that a mark is carried out, but for what has to stay at this moment; returns what is spared by the verdict
+    /// that holds, or `None` when the mark was undone.
+    async fn doom(&self, mark: &Mark, kept: &BTreeSet<BackupId>) -> Result<Option<BTreeSet<BackupId>>, Error> {
+        if mark.verdict == Some(Verdict::Swept) {
+            return Ok(Some(mark.spared.clone()));
+        }
+        let pins = pins(self).await?;
+        let stays = |backup: &BackupId| kept.contains(backup) || pins.contains(&(mark.source.clone(), *backup));
+        let spared: BTreeSet<BackupId> = mark.backups.iter().copied().filter(stays).collect();
+        let judged = self.judge(mark, VerdictNote { verdict: Verdict::Swept, spared }).await?;
+        let judged = judged.filter(|note| note.verdict == Verdict::Swept);
+        let of_this = |note: &VerdictNote| note.spared.iter().for_each(|backup| warn_of(&mark.source, *backup));
+        Ok(judged.inspect(of_this).map(|note| note.spared))
     }
+
+    async fn is_there(&self, source: &SourceName, backup: BackupId) -> Result<bool, Error> {
+        match self.store.head(&keys::manifest(source, backup)?).await {
+            Ok(_) => Ok(true),
+            Err(store::Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(Error::Store { what: format!("look for the manifest of {backup}"), source }),
+        }
+    }
+
+    /// Removes a mark that has served its purpose. Its verdict stays: somebody may have read the mark, sleep, and wake up to give
+    /// another one.
+    pub(super) async fn forget(&self, mark: &Mark) -> Result<(), Error> {
+        self.delete(&keys::decision(mark.id, "removed")?).await
+    }
+
+    /// Removes verdicts whose marks are gone and that nobody can be about to give anew.
+    pub(super) async fn tidy_verdicts(&self, kept: Duration, now: SystemTime) -> Result<(), Error> {
+        let (mut marked, mut old) = (BTreeSet::new(), Vec::new());
+        let note = |entry: &store::Entry| match keys::parse_decision(&entry.key) {
+            Some((id, "removed")) => drop(marked.insert(id)),
+            Some((id, "verdict")) if is_older(entry.modified, kept, now) => old.push(id),
+            _ => {}
+        };
+        pages::each(self.store.as_ref(), &keys::gc_folder()?, "list removals", note).await?;
+        for id in old.into_iter().filter(|id| !marked.contains(id)) {
+            self.delete(&keys::decision(id, "verdict")?).await?;
+        }
+        Ok(())
+    }
+}
+
+fn warn_of(source: &SourceName, backup: BackupId) {
+    tracing::warn!(%source, %backup, "marked for removal, and kept after all");
 }
 
 /// What no policy can remove, and why.
@@ -229,7 +301,7 @@ async fn marks(repository: &Repository) -> Result<Vec<Mark>, Error> {
         let removed: Option<Removed> =
             legible(repository, &keys::decision(id, "removed")?, Kind::Removed, "its backups stay").await?;
         let Some(Removed { source, backups }) = removed else { continue };
-        let verdict = match judged.contains(&id) {
+        let judged = match judged.contains(&id) {
             true => {
                 let key = keys::decision(id, "verdict")?;
                 // Undone or carried out, nobody can say: nothing is removed by it.
@@ -240,8 +312,9 @@ async fn marks(repository: &Repository) -> Result<Vec<Mark>, Error> {
             }
             false => None,
         };
-        let (marked, verdict) = (timestamp(stored)?, verdict.map(|note| note.verdict));
-        marks.push(Mark { id, source, backups, marked, stored, verdict });
+        let (verdict, spared) = judged.map(|note| (note.verdict, note.spared)).unzip();
+        let spared = spared.unwrap_or_default();
+        marks.push(Mark { id, source, backups, marked: timestamp(stored)?, stored, verdict, spared });
     }
     Ok(marks)
 }

@@ -10,6 +10,7 @@ mod evidence;
 mod journal;
 mod model;
 mod prune;
+mod removal;
 mod resume;
 mod retention;
 mod reuse;

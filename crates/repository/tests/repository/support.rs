@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 use store::{Entry, Key, Memory, Page, Prefix, Profile, Store};
+use tokio::sync::oneshot;
 
 /// Chunks of about 3 KiB.
 pub const SIZES: Sizes = Sizes { least: 1 << 10, aim: 2 << 10, greatest: 8 << 10 };
@@ -34,6 +35,8 @@ pub struct Faulty {
     pub puts: Mutex<HashMap<String, usize>>,
     /// Reads of keys that begin like this fail.
     pub unreadable: Mutex<Option<&'static str>>,
+    /// The next put or delete of a key that contains this waits until it is woken.
+    asleep: Mutex<Option<(&'static str, oneshot::Receiver<()>)>>,
 }
 
 impl Faulty {
@@ -43,6 +46,7 @@ impl Faulty {
             faults: Mutex::default(),
             puts: Mutex::default(),
             unreadable: Mutex::default(),
+            asleep: Mutex::default(),
         })
     }
 
@@ -54,6 +58,27 @@ impl Faulty {
     /// From now on, reads of keys that begin like this fail.
     pub fn fail_reads(&self, beginning: &'static str) {
         *self.unreadable.lock().unwrap() = Some(beginning);
+    }
+
+    /// Whoever is the next to put or delete a key that contains `part` sleeps before it does, until what is returned is used.
+    pub fn sleep_before(&self, part: &'static str) -> oneshot::Sender<()> {
+        let (wake, asleep) = oneshot::channel();
+        *self.asleep.lock().unwrap() = Some((part, asleep));
+        wake
+    }
+
+    /// Waits until somebody sleeps.
+    pub async fn until_asleep(&self) {
+        while self.asleep.lock().unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn sleeps(&self, key: &Key) {
+        let asleep = self.asleep.lock().unwrap().take_if(|(part, _)| key.as_str().contains(*part));
+        if let Some((_, woken)) = asleep {
+            woken.await.unwrap();
+        }
     }
 
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
@@ -103,6 +128,7 @@ impl Store for Faulty {
         *self.puts.lock().unwrap().entry(key.to_string()).or_default() += 1;
         // Lets others run between asking and doing, as a network would.
         tokio::task::yield_now().await;
+        self.sleeps(key).await;
         let unavailable =
             || store::Error::Unavailable { what: format!("put {key}"), location: "faulty".into(), source: None };
         let fault =
@@ -144,6 +170,7 @@ impl Store for Faulty {
     }
 
     async fn delete(&self, key: &Key) -> Result<(), store::Error> {
+        self.sleeps(key).await;
         self.memory.delete(key).await
     }
 

@@ -97,15 +97,13 @@ pub async fn operate(view: View, mut dice: Dice) -> Result<(), Error> {
         return repository.mark_removed(&source, &[*id]).await;
     }
     let key = format!("manifests/{source}/{id}");
-    // Whether it is there at the moment of the promise is the checker's to know: a pin of nothing promises nothing.
     if dice.one_in(3) {
         view.world.checker.lock().unwrap().pinned.remove(&key);
         return repository.unpin(&source, *id).await;
     }
     repository.pin(&source, *id).await?;
     let mut checker = view.world.checker.lock().unwrap();
-    if checker.needs.contains_key(&key) {
-        checker.pinned.insert(key);
-    }
+    assert!(checker.needs.contains_key(&key), "{key} is said to be kept for ever, and is gone");
+    checker.pinned.insert(key);
     Ok(())
 }

@@ -3,8 +3,8 @@
 //! The code under test is the real one. Each of its calls to the store waits for its turn; a seeded driver decides whose turn it is,
 //! and also who pauses, who dies, whose request or reply is lost, and how far the store's clock jumps. After each call a
 //! checker that reads the stored bytes itself knows that no manifest refers to an object that is not there, that no pinned
-//! and no newest backup is gone, and that no name comes back. At the end everybody is done, and nothing is left that no
-//! backup needs.
+//! and no newest backup is gone and none but by a mark and its verdict, and that no name comes back. At the end everybody is
+//! done, and nothing is left that no backup needs.
 //!
 //! `LONGSHORE_MODEL_STEPS` says how many calls (default 40,000), `LONGSHORE_MODEL_SEED` which world to begin with: the seed of a world that
 //! fails is printed, with its story, because the ids in it are drawn anew each time.

@@ -127,6 +127,7 @@ impl Store for View {
 
     async fn delete(&self, key: &Key) -> Result<(), store::Error> {
         let call = async {
+            self.world.may_go(key).await;
             let done = self.world.memory.delete(key).await;
             self.world.tell(self.actor, "deletes", key, b"");
             self.world.deleted(key);
@@ -190,6 +191,41 @@ impl World {
             assert!(there.is_ok(), "{key} was committed, and {name} is gone");
         }
         self.checker.lock().unwrap().needs.insert(key.to_owned(), needs);
+    }
+
+    /// The open section of a small object.
+    async fn note(&self, key: &Key) -> Option<serde_json::Value> {
+        let bytes = self.memory.get(key).await.ok()?;
+        serde_json::from_slice(&Frame::decode(&bytes, key.as_str()).unwrap().open).ok()
+    }
+
+    /// A backup goes by a mark that names it and is there still, and by the only verdict on it: to be removed, and not this one spared.
+    async fn may_go(&self, manifest: &Key) {
+        if !self.checker.lock().unwrap().needs.contains_key(manifest.as_str()) {
+            return;
+        }
+        let backup = manifest.as_str().rsplit('/').next().unwrap();
+        let names = |list: &serde_json::Value| list.as_array().is_some_and(|ids| ids.iter().any(|id| id == backup));
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let page = self.memory.list(&Prefix::parse("gc/").unwrap(), after.as_ref()).await.unwrap();
+            for mark in page.entries.iter().filter_map(|entry| entry.key.as_str().strip_suffix("/removed")) {
+                let note = async |part: &str| self.note(&Key::parse(&format!("{mark}/{part}")).unwrap()).await;
+                let (removed, verdict) = (note("removed").await.unwrap(), note("verdict").await.unwrap_or_default());
+                if names(&removed["backups"]) {
+                    if verdict["verdict"] == "swept" && !names(&verdict["spared"]) {
+                        return;
+                    }
+                    seen.push(verdict.to_string());
+                }
+            }
+            after = page.entries.last().map(|entry| entry.key.clone());
+            if !page.more {
+                panic!(
+                    "{manifest} is removed, and no mark is there by which it may go; verdicts on those that name it: {seen:?}"
+                );
+            }
+        }
     }
 
     /// What is deleted is needed by no manifest, and a manifest that is deleted may go.
