@@ -36,7 +36,7 @@ pub use memory::Memory;
 pub use policy::{Access, Dialect, policy};
 pub use probe::{Profile, probe};
 pub use register::{Register, Registers, Version, Written, open_registers, probe_registers};
-pub use s3::S3;
+pub use s3::{Object, Objects, ReadError, Reading, S3};
 
 use location::Place;
 

@@ -56,10 +56,10 @@ impl Location {
             source: Some(source.into()),
         })?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(Error::config_with_advice("the repository URL holds a user or a password", CHAIN));
+            return Err(Error::config_with_advice("the URL holds a user or a password", CHAIN));
         }
         if url.fragment().is_some() {
-            return Err(Error::config("the repository URL has a '#' part, which means nothing here"));
+            return Err(Error::config("the URL has a '#' part, which means nothing here"));
         }
         match url.scheme() {
             "file" => parse_directory(text, &url),

@@ -8,6 +8,7 @@ mod client;
 mod delete;
 mod error;
 mod keeping;
+mod objects;
 mod register;
 
 use std::fmt;
@@ -20,11 +21,13 @@ use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat};
-use aws_sdk_s3::types::Object;
+use aws_sdk_s3::types::Object as Listed;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
+
+pub use self::objects::{Object, Objects, ReadError, Reading};
 
 use self::client::{ATTEMPT_TIMEOUT, Clients};
 use self::error::Failure;
@@ -94,7 +97,7 @@ impl S3 {
     }
 
     /// One request for objects below `prefix` after `after`, both as the bucket names them.
-    async fn list_raw(&self, prefix: &str, after: Option<&str>) -> Result<(Vec<Object>, bool), Failure> {
+    async fn list_raw(&self, prefix: &str, after: Option<&str>) -> Result<(Vec<Listed>, bool), Failure> {
         let request = self.reads.list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let reply = request.set_start_after(after.map(str::to_owned)).max_keys(PAGE_ENTRIES as i32).send().await?;
         let more = reply.is_truncated().unwrap_or(false);
@@ -102,7 +105,7 @@ impl S3 {
     }
 
     /// The entry of a listed object; none for what no key can name, which is not ours.
-    fn entry(&self, object: &Object) -> Result<Option<Entry>, Error> {
+    fn entry(&self, object: &Listed) -> Result<Option<Entry>, Error> {
         let Some(name) = object.key().and_then(|key| key.strip_prefix(self.prefix.as_str())) else { return Ok(None) };
         let Ok(key) = Key::parse(name) else { return Ok(None) };
         let len = object.size().and_then(|size| u64::try_from(size).ok());
@@ -208,7 +211,7 @@ impl Store for S3 {
             if !objects.is_sorted_by(|one, next| one.key() < next.key()) {
                 return Err(self.senseless(what(), "the server lists keys out of order"));
             }
-            let last = objects.last().and_then(Object::key).map(str::to_owned);
+            let last = objects.last().and_then(Listed::key).map(str::to_owned);
             if more && (last.is_none() || last <= after) {
                 return Err(self.senseless(what(), "the server's listing does not advance"));
             }

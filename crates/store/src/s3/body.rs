@@ -116,7 +116,7 @@ async fn collect(reply: GetObjectOutput, wanted: u64) -> Result<Bytes, Broken> {
 }
 
 /// `bytes 10-19/1000` → 10, 19, 1000.
-fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
+pub(super) fn parse_content_range(text: &str) -> Option<(u64, u64, u64)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     Some((first.parse().ok()?, last.parse().ok()?, total.parse().ok()?))

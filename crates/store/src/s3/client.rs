@@ -66,7 +66,7 @@ pub(super) async fn clients(bucket: &Bucket, credentials: Option<Credentials>) -
     if shared.region().is_none() {
         return Err(Error::config_with_advice(
             format!("no region is known for {}", bucket.describe()),
-            "add region=… to the repository URL or set AWS_REGION",
+            "add region=… to the URL or set AWS_REGION",
         ));
     }
     let path_style = bucket.path_style.unwrap_or(bucket.endpoint.is_some());

@@ -159,7 +159,7 @@ impl Failure {
             (200..=299, _) => Error::Unavailable { what, location, source },
             (301 | 307, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => Error::Config {
                 what: format!("cannot {what}: {location} belongs to another region"),
-                advice: Some("correct region=… or endpoint=… in the repository URL".to_owned()),
+                advice: Some("correct region=… or endpoint=… in the URL".to_owned()),
                 source,
             },
             _ => Error::Config { what: format!("{location} refused to {what}"), advice: None, source },

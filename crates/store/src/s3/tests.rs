@@ -15,13 +15,13 @@ use crate::location::Place;
 use crate::{Location, open};
 
 /// A server that gives each request the next answer of its script, byte for byte, and closes the connection.
-struct Script {
-    url: String,
+pub(super) struct Script {
+    pub(super) url: String,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Script {
-    async fn start(answers: &[&str]) -> Script {
+    pub(super) async fn start(answers: &[&str]) -> Script {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("s3://bucket/base?endpoint=http://{}", listener.local_addr().unwrap());
         let mut answers: VecDeque<String> = answers.iter().map(|answer| (*answer).to_owned()).collect();
@@ -42,7 +42,7 @@ impl Script {
         open(&Location::parse(&self.url).unwrap(), Some(credentials)).await.unwrap()
     }
 
-    fn heads(&self) -> Vec<String> {
+    pub(super) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
 }
@@ -71,16 +71,16 @@ async fn converse(mut stream: TcpStream, answer: &str) -> String {
 
 const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\nlast-modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
 
-fn reply(status: u16, headers: &str, announced: usize, body: &str) -> String {
+pub(super) fn reply(status: u16, headers: &str, announced: usize, body: &str) -> String {
     format!("HTTP/1.1 {status} x\r\n{DATE}connection: close\r\n{headers}content-length: {announced}\r\n\r\n{body}")
 }
 
-fn error(status: u16, code: &str) -> String {
+pub(super) fn error(status: u16, code: &str) -> String {
     let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>because</Message></Error>");
     reply(status, "content-type: application/xml\r\n", body.len(), &body)
 }
 
-fn whole(body: &str) -> String {
+pub(super) fn whole(body: &str) -> String {
     reply(200, "", body.len(), body)
 }
 
