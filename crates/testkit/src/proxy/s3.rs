@@ -26,6 +26,8 @@ pub enum Fault {
     Refused(u16, &'static str),
     /// Passed on after this time.
     Delay(Duration),
+    /// Passed on when the rules are cleared.
+    Hold,
     /// Never answered, never passed on; the connection stays open until the proxy is dropped.
     Stall,
     /// The connection is reset; the server never sees the request.
@@ -120,6 +122,8 @@ struct State {
     /// The number of requests seen, and the sign that the proxy is gone when its sender is.
     news: watch::Sender<usize>,
     closed: watch::Sender<bool>,
+    /// How often the rules were cleared; changes under the lock on them.
+    cleared: watch::Sender<u64>,
 }
 
 /// A proxy in front of one object store. Dropping it resets every connection and frees the port.
@@ -141,6 +145,7 @@ impl S3 {
                 seen: Mutex::default(),
                 news: watch::channel(0).0,
                 closed: watch::channel(false).0,
+                cleared: watch::channel(0).0,
             });
             let accepting = tokio::spawn(accept(listener, Arc::clone(&state))).abort_handle();
             S3 { port: own_port, state, accepting }
@@ -158,9 +163,11 @@ impl S3 {
         lock(&self.state.rules).push(rule);
     }
 
-    /// Removes all rules: everything passes. What was stalled stays so.
+    /// Removes all rules: everything passes, what was held as well. What was stalled stays so.
     pub fn clear(&self) {
-        lock(&self.state.rules).clear();
+        let mut rules = lock(&self.state.rules);
+        rules.clear();
+        self.state.cleared.send_modify(|times| *times += 1);
     }
 
     /// All requests so far, in the order they came.
@@ -220,7 +227,7 @@ enum End {
 /// Serves one client's requests, one after the other, until one of them ends the connection.
 async fn serve(client: &mut BufReader<TcpStream>, state: &State) -> Result<End> {
     while let Some(head) = read_head(client).await? {
-        let (index, fault) = note(state, &head);
+        let (index, fault, cleared) = note(state, &head);
         if head.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
@@ -229,6 +236,10 @@ async fn serve(client: &mut BufReader<TcpStream>, state: &State) -> Result<End> 
             Some(Fault::Refused(status, code)) => refuse(client, &head, status, code).await?,
             Some(Fault::Stall) => std::future::pending().await,
             Some(Fault::Reset) => Some(End::Reset),
+            Some(Fault::Hold) => {
+                let passed = state.cleared.subscribe().wait_for(|times| *times != cleared).await.is_ok();
+                if passed { forward(client, &head, state, index, None).await? } else { Some(End::Reset) }
+            }
             Some(Fault::Delay(time)) => {
                 tokio::time::sleep(time).await;
                 forward(client, &head, state, index, None).await?
@@ -242,17 +253,20 @@ async fn serve(client: &mut BufReader<TcpStream>, state: &State) -> Result<End> 
     Ok(End::Close)
 }
 
-/// Records a request and asks the rules.
-fn note(state: &State, head: &Head) -> (usize, Option<Fault>) {
+/// Records a request and asks the rules; with how often these were cleared until then.
+fn note(state: &State, head: &Head) -> (usize, Option<Fault>, u64) {
     let (method, target) = (head.word(0), decoded(head.word(1)));
-    let hits: Vec<Fault> = lock(&state.rules).iter_mut().filter_map(|rule| rule.meet(method, &target)).collect();
+    let mut rules = lock(&state.rules);
+    let hits: Vec<Fault> = rules.iter_mut().filter_map(|rule| rule.meet(method, &target)).collect();
+    let cleared = *state.cleared.borrow();
+    drop(rules);
     let fault = hits.first().copied();
     let mut seen = lock(&state.seen);
     seen.push(Seen { method: method.to_owned(), target, fault, status: None });
     let index = seen.len() - 1;
     drop(seen);
     state.news.send_modify(|count| *count += 1);
-    (index, fault)
+    (index, fault, cleared)
 }
 
 /// S3's code where only the status matters.

@@ -122,3 +122,17 @@ async fn a_stalled_request_hangs_until_the_proxy_is_dropped_and_a_delayed_one_co
     assert!(stalled.await.unwrap().is_err());
     assert_eq!(done.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn a_held_request_comes_when_the_rules_are_cleared() {
+    let (port, done) = server().await;
+    let proxy = S3::start(port).await;
+    proxy.add(Rule::new(Fault::Hold).always());
+    let mut client = Client::new(&proxy).await;
+    let held = tokio::spawn(async move { client.ask("GET", "/b/k").await });
+    proxy.wait_for("GET", "/b/k", 1).await;
+    assert_eq!((held.is_finished(), done.load(Ordering::SeqCst)), (false, 0));
+    proxy.clear();
+    assert_eq!(held.await.unwrap().unwrap().0, 200);
+    assert_eq!(done.load(Ordering::SeqCst), 1);
+}
