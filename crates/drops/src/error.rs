@@ -83,7 +83,7 @@ impl Error {
     }
 
     /// A file is not the one that was listed any more.
-    pub(crate) fn changed(path: &str, how: impl fmt::Display) -> Error {
+    pub fn changed(path: &str, how: impl fmt::Display) -> Error {
         Error::new(Kind::Changed, format!("{path} changed while the drop was read: {how}"))
             .hint("start again when whoever writes the drop has ended; a manifest or _SUCCESS that is written last tells when")
     }

@@ -2,8 +2,8 @@
 //!
 //! Owns `Frozen` and the rules of when a drop is complete. Promises that a frozen list is what a manifest says, no file more and none less; that each file is
 //! read as it was listed or not at all; and that the same files make the same identity wherever they lie, by the content of every one.
-//! Refuses to guess whether a drop is complete: a mark says so, or whoever asks. A bucket is no source yet: `store` reads by key
-//! alone, and what another writes under a key meanwhile would not be noticed.
+//! Refuses to guess whether a drop is complete: a mark says so, or whoever asks. What lies elsewhere is looked at by the same rules before anybody
+//! fetches it (`survey`), and is frozen here when it is at hand.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -209,31 +209,63 @@ fn freeze_tree(source: Source, how: Complete) -> Result<Frozen, Error> {
     let Source::Directory(root) = &source;
     let tree = Tree::open(root)?;
     let read = |name| tree.read_small(name, MAX_MANIFEST_BYTES);
-    let (yaml, sums, success) = (read(DROP_YAML)?, read(SHA256SUMS)?, read(SUCCESS)?);
-    let marked = yaml.is_some() || sums.is_some() || success.is_some();
-    let manifest = match (&yaml, &sums) {
-        (Some(yaml), Some(sums)) => Some(Manifest::from_yaml(yaml)?.join(Manifest::from_sums(sums)?)?),
-        (Some(yaml), None) => Some(Manifest::from_yaml(yaml)?),
-        (None, Some(sums)) => Some(Manifest::from_sums(sums)?),
-        (None, None) => None,
-    };
+    let marks = Marks { drop_yaml: read(DROP_YAML)?, sha256sums: read(SHA256SUMS)?, success: read(SUCCESS)? };
+    let manifest = marks.manifest()?;
     let listing = tree.list()?;
-    if !marked && how == Complete::Marked {
-        return Err(incomplete(&tree, &listing));
-    }
-    for (name, bytes) in [(DROP_YAML, &yaml), (SUCCESS, &success)] {
-        check_mark(manifest.as_ref(), name, bytes.as_deref())?;
-    }
-    let notes = notes(&listing);
-    let files = join(&tree, listing, manifest.as_ref())?;
-    Ok(Frozen { tree: Arc::new(tree), source, files, manifest, notes })
+    let notes = settle(&tree.shown, &marks, manifest.as_ref(), &listing, how)?;
+    let files = listing.files.into_iter().map(|(path, stamp)| file(path, stamp, manifest.as_ref()));
+    Ok(Frozen { files: files.collect::<Result<_, _>>()?, tree: Arc::new(tree), source, manifest, notes })
 }
 
-fn incomplete(tree: &Tree, listing: &Listing) -> Error {
+/// The files with which a drop says that it is complete, and what it holds. `None` is none of this name.
+#[derive(Debug, Clone, Default)]
+pub struct Marks {
+    /// The content of `drop.yaml`.
+    pub drop_yaml: Option<Vec<u8>>,
+    /// The content of `SHA256SUMS`.
+    pub sha256sums: Option<Vec<u8>>,
+    /// The content of `_SUCCESS`.
+    pub success: Option<Vec<u8>>,
+}
+
+impl Marks {
+    /// What the drop says about its files, if anything.
+    pub(crate) fn manifest(&self) -> Result<Option<Manifest>, Error> {
+        Ok(match (&self.drop_yaml, &self.sha256sums) {
+            (Some(yaml), Some(sums)) => Some(Manifest::from_yaml(yaml)?.join(Manifest::from_sums(sums)?)?),
+            (Some(yaml), None) => Some(Manifest::from_yaml(yaml)?),
+            (None, Some(sums)) => Some(Manifest::from_sums(sums)?),
+            (None, None) => None,
+        })
+    }
+
+    fn is_none(&self) -> bool {
+        self.drop_yaml.is_none() && self.sha256sums.is_none() && self.success.is_none()
+    }
+}
+
+/// Whether a list is that of a complete drop, all of it and nothing else. Gives what an operator should know all the same.
+pub(crate) fn settle<S>(
+    place: &str,
+    marks: &Marks,
+    manifest: Option<&Manifest>,
+    listing: &Listing<S>,
+    how: Complete,
+) -> Result<Vec<String>, Error> {
+    if marks.is_none() && how == Complete::Marked {
+        return Err(incomplete(place, listing));
+    }
+    for (name, bytes) in [(DROP_YAML, &marks.drop_yaml), (SUCCESS, &marks.success)] {
+        check_mark(manifest, name, bytes.as_deref())?;
+    }
+    compare_names(place, listing, manifest)?;
+    Ok(notes(listing))
+}
+
+fn incomplete<S>(place: &str, listing: &Listing<S>) -> Error {
     let (files, unfinished) = (listing.files.len(), listing.unfinished.len());
     let what = format!(
-        "the drop {} is not complete: it holds {files} files, {unfinished} unfinished, and none of {DROP_YAML}, {SHA256SUMS} and {SUCCESS}",
-        tree.shown
+        "the drop {place} is not complete: it holds {files} files, {unfinished} unfinished, and none of {DROP_YAML}, {SHA256SUMS} and {SUCCESS}"
     );
     Error::new(Kind::Missing, what)
         .hint("let whoever writes the drop put one of these there last; or, when you know that it is complete, ask for the load without a mark")
@@ -249,7 +281,7 @@ fn check_mark(manifest: Option<&Manifest>, name: &str, bytes: Option<&[u8]>) -> 
     }
 }
 
-fn notes(listing: &Listing) -> Vec<String> {
+fn notes<S>(listing: &Listing<S>) -> Vec<String> {
     match listing.unfinished.as_slice() {
         [] => Vec::new(),
         unfinished => vec![format!(
@@ -259,41 +291,44 @@ fn notes(listing: &Listing) -> Vec<String> {
     }
 }
 
-/// Gives each file that is there what its manifest says about it.
-fn join(tree: &Tree, listing: Listing, manifest: Option<&Manifest>) -> Result<Vec<File>, Error> {
+/// Compares the files that are there with those that the manifest names.
+fn compare_names<S>(place: &str, listing: &Listing<S>, manifest: Option<&Manifest>) -> Result<(), Error> {
     if let Some(manifest) = manifest {
         let there = |path: &str| listing.files.binary_search_by(|(file, _)| file.as_str().cmp(path)).is_ok();
         let missing: Vec<_> = manifest.files().map(|(path, _)| path).filter(|path| !there(path)).collect();
         if !missing.is_empty() {
-            let what = format!("the drop {} lacks files of its manifest: {}", tree.shown, few(missing.into_iter()));
+            let what = format!("the drop {place} lacks files of its manifest: {}", few(missing.into_iter()));
             return Err(Error::new(Kind::Missing, what).hint("upload them, the manifest last, and start again"));
         }
         let unlisted = listing.files.iter().map(|(path, _)| path.as_str());
         let unlisted: Vec<_> = unlisted.filter(|path| !manifest.files.contains_key(*path)).collect();
         if !unlisted.is_empty() {
-            let what = format!(
-                "the drop {} holds files that its manifest does not name: {}",
-                tree.shown,
-                few(unlisted.into_iter())
-            );
+            let what =
+                format!("the drop {place} holds files that its manifest does not name: {}", few(unlisted.into_iter()));
             return Err(Error::new(Kind::Data, what).hint("add them to the manifest, or move them out of the drop"));
         }
     }
     if listing.files.is_empty() {
-        return Err(Error::new(Kind::Missing, format!("the drop {} holds no files", tree.shown))
-            .hint("is it the right directory, and was everything uploaded?"));
+        return Err(Error::new(Kind::Missing, format!("the drop {place} holds no files"))
+            .hint("is it the right place, and was everything uploaded?"));
     }
-    listing.files.into_iter().map(|(path, stamp)| file(path, stamp, manifest)).collect()
+    Ok(())
 }
 
 fn file(path: String, stamp: Stamp, manifest: Option<&Manifest>) -> Result<File, Error> {
-    let listed = manifest.and_then(|manifest| manifest.files.get(&path)).cloned().unwrap_or_default();
+    let listed = listed(&path, stamp.bytes, manifest)?;
+    Ok(File { path, bytes: stamp.bytes, listed, stamp, sha256: Arc::default() })
+}
+
+/// What the manifest says about a file that has this size.
+pub(crate) fn listed(path: &str, bytes: u64, manifest: Option<&Manifest>) -> Result<Listed, Error> {
+    let listed = manifest.and_then(|manifest| manifest.files.get(path)).cloned().unwrap_or_default();
     match listed.bytes {
-        Some(bytes) if bytes != stamp.bytes => {
-            let what = format!("{path} has {} bytes, and the manifest says {bytes}", stamp.bytes);
+        Some(said) if said != bytes => {
+            let what = format!("{path} has {bytes} bytes, and the manifest says {said}");
             Err(Error::new(Kind::Data, what).hint("upload the file again; nothing was loaded"))
         }
-        _ => Ok(File { path, bytes: stamp.bytes, listed, stamp, sha256: Arc::default() }),
+        _ => Ok(listed),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::names::{Passed, fault, passed_over, shown};
 /// The most files that a drop may hold.
 pub const MAX_FILES: usize = 100_000;
 /// How many directories may lie in each other.
-const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -40,11 +40,11 @@ pub(crate) struct Stamp {
     modified: (i128, i128),
 }
 
-/// What lies in a directory.
-#[derive(Debug, Default)]
-pub(crate) struct Listing {
+/// What lies in a drop, each file with what it is known by.
+#[derive(Debug)]
+pub(crate) struct Listing<S = Stamp> {
     /// In the byte order of their paths.
-    pub(crate) files: Vec<(String, Stamp)>,
+    pub(crate) files: Vec<(String, S)>,
     /// Names of what somebody has not finished.
     pub(crate) unfinished: Vec<String>,
 }
@@ -88,7 +88,7 @@ impl Tree {
 
     /// Lists all files below, but for those whose names are passed over and the marks in the directory itself.
     pub(crate) fn list(&self) -> Result<Listing, Error> {
-        let mut listing = Listing::default();
+        let mut listing = Listing { files: Vec::new(), unfinished: Vec::new() };
         self.walk(self.root.as_fd(), "", 0, &mut listing)?;
         listing.files.sort_by(|(one, _), (other, _)| one.cmp(other));
         listing.unfinished.sort();
@@ -98,7 +98,7 @@ impl Tree {
     fn walk(&self, dir: impl AsFd, prefix: &str, depth: usize, listing: &mut Listing) -> Result<(), Error> {
         let failed = |error: Errno| Error::io(format_args!("list {}/{prefix}", self.shown), error);
         if depth > MAX_DEPTH {
-            return Err(refused(prefix, format_args!("it lies in more than {MAX_DEPTH} directories")));
+            return Err(too_deep(prefix));
         }
         for entry in Dir::read_from(&dir).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -136,9 +136,7 @@ impl Tree {
     ) -> Result<(), Error> {
         let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| gone(&path, error))?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if listing.files.len() == MAX_FILES => {
-                Err(refused(&path, format_args!("it would be one of more than {MAX_FILES} files")))
-            }
+            FileType::RegularFile if listing.files.len() == MAX_FILES => Err(too_many(&path)),
             FileType::RegularFile => {
                 listing.files.push((path, Stamp::of(&stat)));
                 Ok(())
@@ -188,14 +186,27 @@ impl Tree {
         let read = read.map_err(|error| Error::io(format_args!("read {name}"), error))?;
         match u64::try_from(read).is_ok_and(|read| read <= most) {
             true => Ok(Some(bytes)),
-            false => Err(refused(name, format_args!("it is larger than {} MiB", most >> 20))),
+            false => Err(too_large(name, most)),
         }
     }
 }
 
-fn refused(path: &str, why: impl std::fmt::Display) -> Error {
+pub(crate) fn refused(path: &str, why: impl std::fmt::Display) -> Error {
     Error::new(Kind::Refused, format!("{} cannot be part of a drop: {why}", shown(path)))
         .hint("remove it from the drop, or put a plain file of a plain name there")
+}
+
+pub(crate) fn too_deep(path: &str) -> Error {
+    refused(path, format_args!("it lies in more than {MAX_DEPTH} directories"))
+}
+
+pub(crate) fn too_many(path: &str) -> Error {
+    refused(path, format_args!("it would be one of more than {MAX_FILES} files"))
+}
+
+/// A mark of more than `most` bytes.
+pub(crate) fn too_large(name: &str, most: u64) -> Error {
+    refused(name, format_args!("it is larger than {} MiB", most >> 20))
 }
 
 /// What was there a moment ago.
