@@ -52,7 +52,7 @@ fn crates_depend_only_on_the_layers_below() {
         ("lease", set(&["engine", "postgres", "store"])),
         ("drops", set(&[])),
         ("loader", set(&["drops", "engine", "lease", "mysql", "postgres", "process"])),
-        ("load", set(&["drops", "jobkit", "lease", "loader"])),
+        ("load", set(&["drops", "jobkit", "lease", "loader", "store"])),
         ("backup", set(&["databases", "engine", "jobkit", "repository"])),
         ("restore", set(&["databases", "engine", "jobkit", "lease", "repository"])),
         ("copy", set(&["jobkit", "repository"])),

@@ -19,6 +19,7 @@ mod guards;
 mod layout;
 mod limits;
 mod loader;
+mod loader_buckets;
 mod loader_command;
 mod loader_mysql;
 pub mod mongo;

@@ -31,7 +31,7 @@ pub use failure::{Failure, OrFail};
 pub use lease_args::LeaseArgs;
 pub use output::{Align, Output, Printer, text_table};
 pub use progress::{Mode, Progress, Snapshot};
-pub use repo::{Opening, RepoArgs, ToArgs};
+pub use repo::{Opening, RepoArgs, ToArgs, s3_credentials};
 pub use run::{Kit, run_main, run_with};
 pub use secret::{Secret, redact_text, redact_url};
 pub use shutdown::{GRACE, Shutdown, StopSignal};

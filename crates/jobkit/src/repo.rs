@@ -73,6 +73,24 @@ pub struct Opening<'a> {
     pub pinned: Option<&'a String>,
 }
 
+/// The credentials that an access key and a secret key are; without both, those of the SDK's own chain.
+///
+/// # Errors
+/// [`Exit::Config`] when one is given without the other.
+pub fn s3_credentials(location: &Location, pair: [Option<&Secret>; 2]) -> Result<Option<Credentials>, Failure> {
+    match pair {
+        [Some(access), Some(secret)] => {
+            Ok(Some(Credentials::new(access.expose().to_owned(), secret.expose().to_owned(), None)))
+        }
+        [None, None] => Ok(None),
+        _ => {
+            let what = format!("of the S3 access key and secret key for {location} only one is given");
+            let hint = "give both, or neither for the usual chain of credentials";
+            Err(Failure::new(Exit::Config, what).hint(hint))
+        }
+    }
+}
+
 impl Opening<'_> {
     /// Opens the store behind the URL.
     ///
@@ -80,18 +98,7 @@ impl Opening<'_> {
     /// [`Exit::Config`] for half a pair of S3 keys, and the store's.
     pub async fn store(&self) -> Result<Arc<dyn Store>, Failure> {
         let location = Location::parse(self.url)?;
-        let credentials = match self.s3 {
-            [Some(access), Some(secret)] => {
-                Some(Credentials::new(access.expose().to_owned(), secret.expose().to_owned(), None))
-            }
-            [None, None] => None,
-            _ => {
-                let what = format!("of the S3 access key and secret key for {location} only one is given");
-                let hint = "give both, or neither for the usual chain of credentials";
-                return Err(Failure::new(Exit::Config, what).hint(hint));
-            }
-        };
-        Ok(store::open(&location, credentials).await?)
+        Ok(store::open(&location, s3_credentials(&location, self.s3)?).await?)
     }
 
     /// Opens the repository, with the keys that were given.

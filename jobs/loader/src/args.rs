@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use drops::{Column, Contract, Csv, Format};
+use drops::{Column, Complete, Contract, Csv, Format};
 use jobkit::{Exit, Failure, LeaseArgs, OrFail, Secret, limits};
 use lease::Job;
 use loader::{Mode, Program, TableName};
@@ -15,6 +15,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::command;
+use crate::place::Place;
 
 /// `--mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,8 +52,8 @@ pub struct LoadArgs {
     /// What only one run does at a time, and loads each drop for once: 1 to 100 of A-Z a-z 0-9 . _ -
     #[arg(long, value_name = "NAME")]
     pub job: Option<String>,
-    /// The drop: a directory of files
-    #[arg(long, value_name = "DIR")]
+    /// The drop: a directory of files, or s3://BUCKET/PREFIX?endpoint=…&region=…&path_style=true
+    #[arg(long, value_name = "DIR|URL")]
     pub drop: Option<PathBuf>,
     /// The table, which is there already; names count as they are written
     #[arg(long, value_name = "[SCHEMA.]TABLE")]
@@ -66,6 +67,15 @@ pub struct LoadArgs {
     /// The drop is complete although it holds neither drop.yaml nor SHA256SUMS nor _SUCCESS
     #[arg(long)]
     pub complete: bool,
+    /// S3 access key; the usual chain of credentials without it
+    #[arg(long, value_name = "KEY", help_heading = "A drop in a bucket")]
+    pub s3_access_key: Option<Secret>,
+    /// S3 secret key; better given in LONGSHORE_S3_SECRET_KEY_FILE than on the command line
+    #[arg(long, value_name = "KEY", help_heading = "A drop in a bucket")]
+    pub s3_secret_key: Option<Secret>,
+    /// A directory with room for the whole drop, which is fetched there and removed again [default: the machine's folder for temporary files]
+    #[arg(long, value_name = "DIR", help_heading = "A drop in a bucket")]
+    pub scratch: Option<PathBuf>,
     /// How the files are written [default: as the manifest or the files' names say]
     #[arg(long, value_enum, help_heading = "Format")]
     pub format: Option<Written>,
@@ -131,7 +141,7 @@ pub struct LoadArgs {
 /// What a load needs to know, put together.
 pub(crate) struct Wanted {
     pub job: Job,
-    pub drop: PathBuf,
+    pub place: Place,
     pub way: Way,
     /// A hash of all that changes what a load does.
     pub options: String,
@@ -186,7 +196,7 @@ impl LoadArgs {
         let (contract, described) = self.contract()?;
         Ok(Wanted {
             job: Job::parse(job)?,
-            drop: drop.clone(),
+            place: Place::parse(drop)?,
             options: self.options(&mode, table, &described),
             way: Way::Table(Box::new(IntoTable {
                 table: table.parse().map_err(usage)?,
@@ -195,6 +205,11 @@ impl LoadArgs {
                 contract,
             })),
         })
+    }
+
+    /// Who says that the drop is complete.
+    pub(crate) fn completeness(&self) -> Complete {
+        if self.complete { Complete::Asked } else { Complete::Marked }
     }
 
     fn format(&self) -> Result<Option<Format>, Failure> {

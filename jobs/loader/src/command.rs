@@ -1,8 +1,8 @@
 //! A load by a program of the user's own: its options, and what is said of it.
 //!
 //! Owns which options it shares with loads into a table; all others are refused by name, so that nobody believes in what nobody does. Promises that the
-//! program sees the directory that was listed, whatever a link in its name says later; and that an error after the program was at work says that its work
-//! stays. How it is run is in `loader`.
+//! program sees the directory that was listed, or that was made for what lies in a bucket, whatever a link in its name says later; and that an error after
+//! the program was at work says that its work stays. How it is run is in `loader`.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,8 @@ use loader::{Done, DropInput, Error, Permit, Plan, Program, Step, Steps, Terms, 
 use sha2::{Digest, Sha256};
 
 use crate::args::{LoadArgs, Wanted, Way, usage};
-use crate::{failed, limits, listed};
+use crate::place::Place;
+use crate::{AtHand, at_hand, failed, limits};
 
 /// What the options mean together.
 ///
@@ -35,7 +36,7 @@ pub(crate) fn wanted(args: &LoadArgs) -> Result<Wanted, Failure> {
         program = program.keep(path.clone()).map_err(failed::of_load)?;
     }
     let options = options(args);
-    Ok(Wanted { job: Job::parse(job)?, drop: drop.clone(), way: Way::Program(program), options })
+    Ok(Wanted { job: Job::parse(job)?, place: Place::parse(drop)?, way: Way::Program(program), options })
 }
 
 /// `--history` starts nothing.
@@ -83,19 +84,25 @@ fn options(args: &LoadArgs) -> String {
 pub(crate) async fn load(
     args: &LoadArgs,
     kit: &Kit,
-    folder: &Path,
+    place: &Place,
     program: &Program,
     plan: &Plan,
     permit: &dyn Permit,
 ) -> Result<(Done, String), Failure> {
     let password = args.target_password.as_ref().map(Secret::expose);
     let ledger = open_ledger(args.target.expose(), password, limits(args)).map_err(failed::of_load)?;
-    let real = resolved(folder)?;
-    refuse_inside(&real, args.output_file.as_deref())?;
-    let frozen = listed(args, kit, &real).await?;
-    let mut input = DropInput::new(frozen, folder.display().to_string(), Terms::default());
+    let real = match place {
+        Place::Directory(folder) => {
+            let real = resolved(folder)?;
+            refuse_inside(&real, args.output_file.as_deref())?;
+            Place::Directory(real)
+        }
+        Place::Bucket(location) => Place::Bucket(location.clone()),
+    };
+    let AtHand { frozen, folder, fetched: _fetched } = at_hand(args, kit, &real, plan.run, permit).await?;
+    let mut input = DropInput::new(frozen, place.to_string(), Terms::default());
     let stages = Stages { kit, program: program.name(), begun: AtomicBool::new(false) };
-    let done = load_by(program, &*ledger, (&mut input, real.as_path()), plan, permit, &stages).await;
+    let done = load_by(program, &*ledger, (&mut input, folder.as_path()), plan, permit, &stages).await;
     let begun = stages.begun.load(Ordering::Relaxed);
     Ok((done.map_err(|error| of_load(error, program, begun))?, ledger.location()))
 }

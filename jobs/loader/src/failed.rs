@@ -53,6 +53,26 @@ pub(crate) fn of_drop(error: drops::Error) -> Failure {
     }
 }
 
+/// A bucket that cannot be read.
+pub(crate) fn of_store(error: store::Error) -> Failure {
+    use store::Error as E;
+    let (exit, hint) = match &error {
+        E::Denied { .. } => (
+            Exit::Refused,
+            "let these credentials list the drop's prefix and read what is there (s3:ListBucket, s3:GetObject), and check this machine's clock; nothing was loaded",
+        ),
+        E::NoPlace { .. } => {
+            (Exit::NoInput, "correct the bucket's name, its region or its endpoint in --drop; nothing was loaded")
+        }
+        E::Unavailable { .. } => (
+            Exit::Unavailable,
+            "check that the endpoint in --drop can be reached from here, and that its certificate is signed by a CA of this machine or of ca=…; then start again: nothing was loaded",
+        ),
+        _ => return Failure::from(error),
+    };
+    Failure::new(exit, error.to_string()).hint(hint).because(Failure::from(error))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

@@ -1,28 +1,33 @@
 //! The loader job: one drop of files into one table, once, all or nothing; or by a program of the user's own (`command`).
 //!
-//! Owns the order of a run: options, lease, the frozen list, the load, the lease given back. Promises that nothing is asked of the target without a
+//! Owns the order of a run: options, lease, a drop in a bucket fetched, the frozen list, the load, the lease given back. Promises that nothing is asked of the target without a
 //! lease; that a run which is refused says who is at work and since when (exit 75); that without the lease's server nothing runs (exit 69); that a lost
 //! lease or a signal ends the run before its commit (exit 74); and that rows which were left out of a table, or may have been, are kept. Refuses drops that say
 //! of a file that it goes into another table. What keeps data correct when all that fails is in `loader`.
 
 mod args;
+mod bucket;
 mod command;
 mod failed;
+mod place;
 mod rejects;
 mod report;
+mod scratch;
 
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
-use drops::{Complete, Frozen, Source, freeze};
+use drops::{Frozen, Source, freeze};
 use jobkit::{Exit, Failure, Kit, OrFail, Secret, Shutdown};
 use lease::{RunId, Watch};
 use loader::{Done, DropInput, Error, Limits, Permit, Plan, Step, Steps, TableName, Terms};
 
 pub use args::{How, LoadArgs, Written};
 use args::{IntoTable, Wanted, Way};
+use place::Place;
 use rejects::{Hold, RejectFile};
+use scratch::{Scratch, own};
 
 /// Loads a drop, or shows what was loaded.
 ///
@@ -66,11 +71,7 @@ fn own_directory() -> Result<String, Failure> {
         .mode(0o700)
         .create(&path)
         .or_fail(Exit::Config, format!("make {shown} for leases"))?;
-    let meta = std::fs::symlink_metadata(&path).or_fail(Exit::Config, format!("look at {shown}"))?;
-    if !meta.is_dir() || meta.uid() != user {
-        let what = format!("{shown}, where leases would be, is not this user's own directory");
-        return Err(Failure::new(Exit::Refused, what).hint("say with --lease where leases are kept"));
-    }
+    own(&path, user, "say with --lease where leases are kept")?;
     Ok(format!("file://{shown}"))
 }
 
@@ -78,15 +79,15 @@ async fn load(args: &LoadArgs, kit: &Kit, wanted: Wanted, run: RunId, watch: Wat
     let permit = Going { watch, shutdown: kit.shutdown.clone() };
     let plan = plan(args, wanted.job, run, wanted.options);
     match wanted.way {
-        Way::Table(into) => load_into(args, kit, &wanted.drop, *into, &plan, &permit).await,
-        Way::Program(program) => command::load(args, kit, &wanted.drop, &program, &plan, &permit).await,
+        Way::Table(into) => load_into(args, kit, &wanted.place, *into, &plan, &permit).await,
+        Way::Program(program) => command::load(args, kit, &wanted.place, &program, &plan, &permit).await,
     }
 }
 
 async fn load_into(
     args: &LoadArgs,
     kit: &Kit,
-    folder: &Path,
+    place: &Place,
     into: IntoTable,
     plan: &Plan,
     permit: &Going,
@@ -95,12 +96,12 @@ async fn load_into(
     let password = args.target_password.as_ref().map(Secret::expose);
     let (url, limits) = (args.target.expose(), limits(args));
     let target = loader::open(url, password, table.clone(), mode, limits, args.allow_empty).map_err(failed::of_load)?;
-    let frozen = listed(args, kit, folder).await?;
+    let AtHand { frozen, fetched: _fetched, .. } = at_hand(args, kit, place, plan.run, permit).await?;
     refuse_other_tables(&frozen, &table)?;
     let rejects = args.rejects.as_deref().map(RejectFile::at).transpose()?;
     let sinks = rejects.as_ref().map(RejectFile::sinks);
     let terms = Terms { format, contract, max_rejects: args.max_rejects, sinks };
-    let mut input = DropInput::new(frozen, folder.display().to_string(), terms);
+    let mut input = DropInput::new(frozen, place.to_string(), terms);
     let shown = Shown { kit, rejects: rejects.as_ref().map(RejectFile::held) };
     let done = loader::load(&*target, &mut input, plan, permit, &shown).await;
     if let Some(file) = rejects {
@@ -113,15 +114,37 @@ fn limits(args: &LoadArgs) -> Limits {
     Limits { lock: args.lock_timeout, ..Limits::default() }
 }
 
-/// The drop's list of files, frozen.
-async fn listed(args: &LoadArgs, kit: &Kit, folder: &Path) -> Result<Frozen, Failure> {
+/// A drop that can be read.
+pub(crate) struct AtHand {
+    /// Its list of files.
+    pub frozen: Frozen,
+    /// The directory that they are in.
+    pub folder: PathBuf,
+    /// That directory, where it was made for this: it is gone when this is.
+    pub fetched: Option<Scratch>,
+}
+
+/// A drop's list of files, frozen; one that lies in a bucket is fetched before.
+pub(crate) async fn at_hand(
+    args: &LoadArgs,
+    kit: &Kit,
+    place: &Place,
+    run: RunId,
+    permit: &dyn Permit,
+) -> Result<AtHand, Failure> {
+    let (folder, fetched) = match place {
+        Place::Directory(folder) => (folder.clone(), None),
+        Place::Bucket(location) => {
+            let scratch = Box::pin(bucket::fetch(args, kit, location, run, permit)).await?;
+            (scratch.path().to_owned(), Some(scratch))
+        }
+    };
     kit.progress.stage("list the drop");
-    let how = if args.complete { Complete::Asked } else { Complete::Marked };
-    let frozen = freeze(&Source::Directory(folder.to_owned()), how).await.map_err(failed::of_drop)?;
+    let frozen = freeze(&Source::Directory(folder.clone()), args.completeness()).await.map_err(failed::of_drop)?;
     for note in frozen.notes() {
         tracing::warn!("{note}");
     }
-    Ok(frozen)
+    Ok(AtHand { frozen, folder, fetched })
 }
 
 fn plan(args: &LoadArgs, job: lease::Job, run: RunId, options: String) -> Plan {
@@ -225,6 +248,8 @@ impl Steps for Shown<'_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use drops::Complete;
+
     use super::*;
 
     async fn drop_that_says(table: &str) -> Frozen {
