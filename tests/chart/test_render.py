@@ -316,6 +316,15 @@ class Schedules(unittest.TestCase):
         self.assertEqual(environment(donors)["LONGSHORE_JOB"], "lab.donors")
         self.assertEqual(secrets(donors)[environment(donors)["LONGSHORE_LEASE_FILE"]], ("valkey", "url"))
 
+    def test_a_drop_in_a_bucket_needs_keys_and_no_volume(self):
+        url = "s3://lab/incoming?endpoint=http://store:9000"
+        loader = {"url": "postgres://u@db/app", "table": "t", "drop": url, "credentials": {"secret": "s3-drops"}, "lease": {"url": "redis://valkey"}}
+        pod = pods(render({"loaders": {"x": loader}}))["demo-longshore-load-x"]
+        self.assertEqual(environment(pod)["LONGSHORE_DROP"], url)
+        self.assertNotIn("drops", {mount["name"] for mount in container(pod)["volumeMounts"]})
+        keys = {name: secrets(pod)[environment(pod)[f"LONGSHORE_S3_{name}_KEY_FILE"]] for name in ("ACCESS", "SECRET")}
+        self.assertEqual(keys, {"ACCESS": ("s3-drops", "access-key"), "SECRET": ("s3-drops", "secret-key")})
+
     def test_suspending_all_keeps_what_is_started_by_hand(self):
         jobs = cronjobs(render({"jobDefaults": {"suspend": True}}, FULL))
         self.assertEqual({one["spec"]["suspend"] for one in jobs.values()}, {True})

@@ -76,11 +76,7 @@ the repository that a copy writes to. A writer's key goes to who writes backups,
 {{- with $repository.repositoryKey -}}{{- $_ := set $job.env (printf "%sREPOSITORY_KEY" $begin) . -}}{{- end -}}
 {{- $credential := get (default (dict) $repository.credentials) .credential -}}
 {{- if $credential -}}
-{{- $at := printf "%s.credentials.%s" $where .credential -}}
-{{- $access := dict "secret" $credential.secret "key" (default "access-key" $credential.accessKey) -}}
-{{- $secret := dict "secret" $credential.secret "key" (default "secret-key" $credential.secretKey) -}}
-{{- include "longshore.secret" (dict "job" $job "from" $access "variable" (printf "%sS3_ACCESS_KEY" $begin) "where" $at) -}}
-{{- include "longshore.secret" (dict "job" $job "from" $secret "variable" (printf "%sS3_SECRET_KEY" $begin) "where" $at) -}}
+{{- include "longshore.s3Keys" (dict "job" $job "credential" $credential "begin" $begin "where" (printf "%s.credentials.%s" $where .credential)) -}}
 {{- end -}}
 {{- $encryption := default (dict) $repository.encryption -}}
 {{- if and (eq .credential "backup") (ne $job.kind "check") -}}
@@ -92,4 +88,12 @@ the repository that a copy writes to. A writer's key goes to who writes backups,
 {{- if not $repository.mountPath -}}{{- fail (printf "%s.mountPath: say where the volume is mounted" $where) -}}{{- end -}}
 {{- $_ := set $job.volumes .of (dict "volume" $repository.volume "mountPath" $repository.mountPath) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The keys of an S3 credential, as files. */}}
+{{- define "longshore.s3Keys" -}}
+{{- $access := dict "secret" .credential.secret "key" (default "access-key" .credential.accessKey) -}}
+{{- $secret := dict "secret" .credential.secret "key" (default "secret-key" .credential.secretKey) -}}
+{{- include "longshore.secret" (dict "job" .job "from" $access "variable" (printf "%sS3_ACCESS_KEY" .begin) "where" .where) -}}
+{{- include "longshore.secret" (dict "job" .job "from" $secret "variable" (printf "%sS3_SECRET_KEY" .begin) "where" .where) -}}
 {{- end -}}

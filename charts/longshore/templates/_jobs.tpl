@@ -99,9 +99,15 @@ not go into a folder that ends with the pod.
 {{- end -}}
 {{- $_ := set $job.env "LONGSHORE_JOB" (default .name $loader.job) -}}
 {{- $_ := set $job.env "LONGSHORE_TABLE" (required (printf "%s.table: which table is loaded? SCHEMA.TABLE" $where) $loader.table) -}}
-{{- $_ := set $job.env "LONGSHORE_DROP" (printf "/drops/%s" (required (printf "%s.drop: which folder of the volume is loaded?" $where) $loader.drop)) -}}
+{{- $drop := required (printf "%s.drop: which folder of the volume is loaded?" $where) $loader.drop -}}
+{{- $inBucket := hasPrefix "s3://" $drop -}}
+{{- $_ := set $job.env "LONGSHORE_DROP" (ternary $drop (printf "/drops/%s" $drop) $inBucket) -}}
 {{- $_ := set $job.env "LONGSHORE_IMAGE" (include "longshore.image" .all.root) -}}
-{{- $_ := set $job "drops" (required (printf "%s.volume: where are the drops? persistentVolumeClaim: {claimName: …}" $where) $loader.volume) -}}
+{{- if not (or $inBucket $loader.volume) -}}{{- fail (printf "%s.volume: where are the drops? persistentVolumeClaim: {claimName: …}" $where) -}}{{- end -}}
+{{- with $loader.volume -}}{{- $_ := set $job "drops" . -}}{{- end -}}
+{{- with $loader.credentials -}}
+{{- include "longshore.s3Keys" (dict "job" $job "credential" . "begin" "LONGSHORE_" "where" (printf "%s.credentials" $where)) -}}
+{{- end -}}
 {{- $_ := set .all "jobs" (append .all.jobs $job) -}}
 {{- end -}}
 
