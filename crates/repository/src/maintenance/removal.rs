@@ -122,6 +122,19 @@ impl Repository {
     /// # Errors
     /// [`Error::NotFound`] when it is gone, or being removed already: then it cannot be held any more.
     pub async fn pin(&self, source: &SourceName, backup: BackupId) -> Result<(), Error> {
+        self.hold(source, backup).await?;
+        // A mark goes after the last of its backups: without one, only this says that it is too late.
+        match self.manifest(source, backup).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) | Err(Error::NotFound { .. }) => {
+                Err(Error::NotFound { what: format!("{source}@{backup} has been removed") })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Pins a backup that may not be there yet, as a writer does before its manifest.
+    pub(crate) async fn hold(&self, source: &SourceName, backup: BackupId) -> Result<(), Error> {
         let note = Pin { source: source.clone(), backup };
         self.put_note(&keys::pin(source, backup)?, Kind::Pin, &note).await?;
         // A sweep gives its verdict first and looks at pins then: without a verdict here, it will see this pin.
@@ -132,14 +145,7 @@ impl Repository {
                 what: format!("{source}@{backup} is being removed; it cannot be kept any more"),
             });
         }
-        // A mark goes after the last of its backups: without one, only this says that it is too late.
-        match self.manifest(source, backup).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) | Err(Error::NotFound { .. }) => {
-                Err(Error::NotFound { what: format!("{source}@{backup} has been removed") })
-            }
-            Err(other) => Err(other),
-        }
+        Ok(())
     }
 
     /// Takes a pin away: retention decides about the backup again.

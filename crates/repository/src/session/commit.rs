@@ -36,7 +36,7 @@ impl Session {
         totals.reused_chunks = self.uploader.counters.reused_chunks.load(Relaxed);
         let header = self.header(&commit, totals, lists, documents);
         if commit.pin {
-            self.repository.pin(&self.options.source, self.backup).await?;
+            self.repository.hold(&self.options.source, self.backup).await?;
         }
         reused.refuse_condemned(&condemned::read(self.store()).await?)?;
         let signer = self.repository.keyring.signing().map(|signing| signing.public());
