@@ -173,7 +173,11 @@ fn start(mut session: Box<Session>, sql: String) -> (mpsc::Sender<Piece>, JoinHa
         let result = match session.driver() {
             Ok(conn) => {
                 conn.set_infile_handler(async move { Ok(file(receiver).boxed()) });
-                conn.query_drop(sql).await
+                let result = conn.query_drop(sql).await;
+                // A statement that is refused before it asks for its file leaves the handler in the session, and in it the channel's
+                // end: whoever sends rows would wait for ever. This takes its place.
+                conn.set_infile_handler(async { Err(mysql_async::LocalInfileError::NoHandler.into()) });
+                result
             }
             Err(error) => Err(error),
         };

@@ -1,10 +1,12 @@
 //! Connections that are cut, runs that are killed, servers that crash.
 
+use std::time::Duration;
+
 use loader::{Done, Error, Mode, Step};
 use testkit::proxy::{Direction, Lost, Tcp};
 use testkit::servers::{Flavour, TestSchema};
 
-use super::{append, by_proxy, own, schemas_with, target, traces};
+use super::{append, by_proxy, own, schemas, schemas_with, target, traces};
 use crate::kit::{Hand, Stopping, is_loaded, plan, run};
 
 /// How COMMIT stands at the end of a packet that asks for it.
@@ -161,4 +163,26 @@ async fn a_server_that_crashes_is_asked_when_it_is_back_on_mariadb() {
 #[tokio::test]
 async fn a_server_that_crashes_is_asked_when_it_is_back_on_mysql() {
     crashes(Flavour::MySql9).await;
+}
+
+/// As when a newer run has dropped what an older one stages: the server refuses the statement and never asks for the rows.
+#[tokio::test]
+async fn rows_for_a_table_that_is_gone_are_refused_and_not_waited_for() {
+    for db in schemas().await {
+        let endpoint = mysql::Endpoint::parse(&db.url(), None).unwrap();
+        let mut fill = mysql::Fill::begin(&endpoint, "gone", &["a".to_owned()]).await.unwrap();
+        let sending = async {
+            // More than the channel to the session holds.
+            for _ in 0..64 {
+                let mut rows = mysql::Rows::default();
+                rows.cell(Some(b"1"));
+                rows.end_row();
+                fill.write(rows).await?;
+            }
+            fill.finish().await
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(120), sending).await.expect("it waits for ever");
+        let error = ended.unwrap_err();
+        assert!(error.to_string().contains("gone"), "{error}");
+    }
 }
